@@ -1,0 +1,1 @@
+"""Errors, sensors, class maps and shared value types: pure."""

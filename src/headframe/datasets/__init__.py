@@ -1,0 +1,1 @@
+"""Samples from files, splits, checks and statistics."""

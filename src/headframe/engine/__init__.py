@@ -1,0 +1,1 @@
+"""Training, evaluation, mapping and model bundles: tensors and scenes, no mining rules."""

@@ -1,0 +1,1 @@
+"""Grids, windows, tiling, blending weights and polygon maths: pure."""

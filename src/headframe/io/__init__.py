@@ -1,0 +1,1 @@
+"""Rasters, vectors, label images and files; no torch."""

@@ -1,0 +1,68 @@
+"""Writing files so that a reader never sees half of one."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headframe.core.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place on success.
+
+    The temporary name keeps the suffix (drivers choose by it) and ends up either renamed or
+    removed. What a killed run left behind is overwritten by the next one.
+
+    Args:
+        path: the final file or folder; its parent is made if need be.
+
+    Yields:
+        A path in the same folder to write to.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    part = path.with_name(f".part-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        yield part
+        os.replace(part, path)
+    except OutputError:
+        _remove(part)
+        raise
+    except OSError as exc:
+        _remove(part)
+        if isinstance(exc, FileNotFoundError) and exc.filename != str(part):
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({exc.strerror or exc}). "
+            "Free some space or choose another --out."
+        ) from exc
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write ``value`` as indented UTF-8 JSON, all or nothing."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, all or nothing."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Training losses; every one accepts an ignore index."""

@@ -1,0 +1,1 @@
+"""Mapping mines from orbit: label equations and rules."""
