@@ -1,0 +1,65 @@
+"""Model cards: ``README.md`` of a bundle, from its description."""
+
+import json
+
+from headframe.core.modelspec import ModelSpec
+
+
+def model_card(spec: ModelSpec) -> str:
+    """Write a model card with the hub's front matter.
+
+    Args:
+        spec: the model's description.
+
+    Returns:
+        Markdown that names inputs, classes, training data, figures and limits.
+    """
+    inputs = spec.inputs
+    bands = "\n".join(
+        f"| {i} | {band} | {inputs.mean[i]:.4f} | {inputs.std[i]:.4f} |"
+        for i, band in enumerate(inputs.bands)
+    )
+    classes = ", ".join(f"{c.index} {c.name}" for c in spec.classes.classes)
+    metrics = "\n".join(f"- {key}: {_plain(value)}" for key, value in spec.metrics.items())
+    training = "\n".join(
+        f"- {key}: {_plain(value)}" for key, value in spec.training.items() if key != "sites"
+    )
+    notes = spec.training.get("limits", "Look at the map before you act on it.")
+    return f"""---
+library_name: headframe
+license: {spec.license}
+tags: [mining, remote-sensing, segmentation, {inputs.sensor}]
+---
+
+# {spec.name}
+
+Maps {classes} from {inputs.sensor} at {inputs.gsd_m:g} m. Use it with
+
+    headframe map SCENE.tif --model {spec.name} --out maps
+
+## Inputs
+
+| channel | band | mean | std |
+|---|---|---|---|
+{bands}
+
+Physical unit of the sensor (reflectance 0-1 for optical sensors). Nodata pixels are left out.
+
+## Figures
+
+{metrics or "- none measured"}
+
+## Training
+
+{training or "- not recorded"}
+
+## Limits
+
+{notes}
+"""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
