@@ -95,7 +95,7 @@ def scores(
     stack = np.stack(list(confusions)).astype(np.float64)  # (N, K, K)
     if mode == "pooled":
         stack = stack.sum(axis=0, keepdims=True)
-    per_image = _score_each(stack, zero_division)
+    per_image = per_image_scores(stack, zero_division)
     total = stack.sum(axis=(1, 2))
     correct = np.trace(stack, axis1=1, axis2=2)
     overall = _ratio(correct, total, zero_division.accuracy)
@@ -112,8 +112,8 @@ def outcome_counts(counts: Counts) -> dict[str, npt.NDArray[np.int64]]:
     return {"tp": tp, "fp": fp, "fn": fn, "tn": counts.sum() - tp - fp - fn}
 
 
-def _score_each(stack: Floats, zero: ZeroDivision) -> dict[str, Floats]:
-    """Scores (N, K) of matrices (N, K, K)."""
+def per_image_scores(stack: Floats, zero: ZeroDivision) -> dict[str, Floats]:
+    """Score each of a stack of matrices (N, K, K): metric -> (N, K); see ``scores``."""
     tp = np.diagonal(stack, axis1=1, axis2=2)
     predicted, present = stack.sum(axis=1), stack.sum(axis=2)
     union = predicted + present - tp
