@@ -76,8 +76,8 @@ class Bundle:
             (h, w) class indices; with K = 1, 1 where the score reaches ``spec.threshold``.
         """
         if scores.shape[0] == 1:
-            return (scores[0] >= self.spec.threshold).astype(np.uint8)
-        return scores.argmax(axis=0).astype(np.uint8)
+            return np.asarray(scores[0] >= self.spec.threshold, dtype=np.uint8)
+        return np.asarray(scores.argmax(axis=0), dtype=np.uint8)
 
     def with_options(
         self, *, threshold: float | None = None, test_flips: int | None = None

@@ -5,6 +5,7 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
+from torch.nn import functional
 
 from headframe.core.errors import RecipeError, UnknownNameError
 from headframe.models.imagenet import ENCODERS, load_imagenet
@@ -23,6 +24,7 @@ _DECODERS: dict[str, type[nn.Module]] = {
     "upernet": smp.UPerNet,
     "segformer": smp.Segformer,
 }
+_STRIDE = 32
 _SMALL_WIDTHS = (128, 64, 32, 24, 16)
 _SMALL_DEFAULTS: dict[str, dict[str, Any]] = {
     "unet": {"decoder_channels": _SMALL_WIDTHS},
@@ -42,6 +44,7 @@ def build_segmenter(
     encoder: str = "tf_efficientnet_lite0",
     encoder_state: Mapping[str, Tensor] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
+    reduce: int = 1,
 ) -> nn.Module:
     """Build a network (N, C, H, W) -> logits (N, K, H, W); H and W multiples of 32.
 
@@ -53,12 +56,15 @@ def build_segmenter(
         encoder_state: ImageNet tensors under the names of the PyPI packages; None leaves the
             encoder at its random initialisation.
         decoder_options: keyword arguments of smp's class, over our narrow defaults.
+        reduce: the network looks at pixels this many times coarser (see ``Reduced``); 1 is off.
 
     Raises:
         UnknownNameError: an unknown decoder.
         RecipeError: smp or timm refuse the encoder or the options.
         FormatError: ``encoder_state`` does not fit the encoder.
     """
+    if reduce < 1:
+        raise RecipeError(f"model.options.reduce is {reduce}; give 1 or more.")
     if decoder not in _DECODERS:
         raise UnknownNameError.of("decoder", decoder, _DECODERS)
     options = {**_SMALL_DEFAULTS.get(decoder, {}), **(decoder_options or {})}
@@ -81,7 +87,7 @@ def build_segmenter(
         load_imagenet(timm_encoder, encoder_state, name=encoder)
     if tuple(bands) != ("red", "green", "blue"):
         _inflate_first(timm_encoder, bands)
-    return network
+    return network if reduce == 1 else Reduced(network, factor=reduce)
 
 
 def _inflate_first(encoder: nn.Module, bands: Sequence[str]) -> None:
@@ -92,3 +98,29 @@ def _inflate_first(encoder: nn.Module, bands: Sequence[str]) -> None:
             parent = encoder.get_submodule(parent_name) if parent_name else encoder
             setattr(parent, leaf, inflate_stem(module, bands))
             return
+
+
+class Reduced(nn.Module):
+    """A network that looks at coarser pixels and answers on the fine grid.
+
+    Averaging ``factor`` x ``factor`` pixels widens what a network of a given depth and cost can
+    see; logits come back by bilinear interpolation. Worth it where objects are large against a
+    pixel, as tailings facilities are at 10 m.
+    """
+
+    def __init__(self, network: nn.Module, *, factor: int) -> None:
+        """Wrap ``network``, whose input sides must be multiples of 32."""
+        super().__init__()
+        self.network = network
+        self.factor = factor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Score pixels (N, C, H, W); logits (N, K, H, W), H and W multiples of ``factor``."""
+        coarse = functional.avg_pool2d(pixels, self.factor)  # (N, C, H/f, W/f)
+        height, width = coarse.shape[-2:]
+        spare = (-width % _STRIDE, -height % _STRIDE)
+        padded = functional.pad(coarse, (0, spare[0], 0, spare[1]), mode="replicate")
+        logits = self.network(padded)[..., :height, :width]
+        return functional.interpolate(
+            logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False
+        )

@@ -1,0 +1,151 @@
+"""Experiments: recipes by folds and seeds, one table with the spread."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headframe.core.errors import DatasetError
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.chips import ChipDataset, open_dataset
+from headframe.engine.baselines import boosted_trees_fold
+from headframe.engine.bundle import load_bundle
+from headframe.engine.evaluate import evaluate_chips
+from headframe.engine.experiment_table import Row, write_tables
+from headframe.engine.recipe import FoldSection, Recipe
+from headframe.engine.samples import choose_parts
+from headframe.engine.training import CHECKPOINT, Hardware, train
+from headframe.io.files import write_json
+from headframe.metrics.confusion import Counts
+
+TREES = "boosted-trees"
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        folds: indices of the folds held out in turn.
+        of: number of folds the sites are dealt into.
+        fold_seed: seed of the deal.
+        seeds: training seeds; every recipe runs every fold with every seed.
+        keep_checkpoints: keep optimiser states of finished runs (large).
+    """
+
+    folds: tuple[int, ...]
+    of: int = 5
+    fold_seed: int = 42
+    seeds: tuple[int, ...] = (0,)
+    keep_checkpoints: bool = False
+
+
+def experiment(
+    recipes: Sequence[Recipe],
+    *,
+    plan: Plan,
+    out: Path,
+    hardware: Hardware = Hardware(),
+    progress: Progress = SILENT,
+) -> tuple[Row, ...]:
+    """Run every recipe on every fold with every seed, and write one table.
+
+    Each run lies in ``out/<recipe>/fold<k>-seed<s>`` and leaves a ``record.json`` with the
+    confusion matrix of every chip that was held out. A finished run is not repeated; a killed one
+    goes on from its checkpoint. ``out/table.md``, ``table.csv`` and ``table.png`` hold pooled
+    out-of-fold scores of all folds together, the spread over folds and seeds, and the time.
+
+    Args:
+        recipes: named differently; each names its data set.
+        plan: folds and seeds.
+        out: folder of all runs and tables.
+        hardware: Lightning's flags.
+        progress: told of steps within a run.
+
+    Returns:
+        One row a recipe.
+
+    Raises:
+        DatasetError: two recipes of one name.
+    """
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) != len(names):
+        raise DatasetError(f"recipes must have different names; got {', '.join(names)}.")
+    records: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for fold in plan.folds:
+        for seed in plan.seeds:
+            for recipe in recipes:
+                held = FoldSection(index=fold, of=plan.of, seed=plan.fold_seed)
+                single = recipe.with_data(fold=held).with_train(seed=seed)
+                folder = out / recipe.name / f"fold{fold}-seed{seed}"
+                record = _one_run(single, folder, plan, hardware, progress)
+                records[recipe.name].append(record)
+                rows = tuple(Row.of(name, found) for name, found in records.items() if found)
+                write_tables(rows, out)
+    return rows
+
+
+def _one_run(
+    recipe: Recipe, folder: Path, plan: Plan, hardware: Hardware, progress: Progress
+) -> dict[str, Any]:
+    """Train and score one fold, or read what an earlier call found."""
+    path = folder / RECORD
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    dataset = open_dataset(Path(recipe.data.dataset))
+    if recipe.model.architecture == TREES:
+        record = _trees(recipe, dataset)
+    else:
+        record = _network(recipe, dataset, folder, hardware, progress)
+        if not plan.keep_checkpoints:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    record |= {"recipe": recipe.name, "seed": recipe.train.seed}
+    if recipe.data.fold is not None:
+        record["fold"] = recipe.data.fold.index
+    write_json(path, record)
+    return record
+
+
+def _network(
+    recipe: Recipe, dataset: ChipDataset, folder: Path, hardware: Hardware, progress: Progress
+) -> dict[str, Any]:
+    resume = (folder / "recipe.yaml").is_file()
+    result = train(recipe, out=folder, resume=resume, hardware=hardware, progress=progress)
+    bundle = load_bundle(result.bundle)
+    parts = choose_parts(dataset, recipe.data)
+    views = {}
+    for flips in sorted({1, recipe.output.test_flips}):
+        found = evaluate_chips(bundle.with_options(test_flips=flips), dataset, parts.test)
+        views[str(flips)] = _per_chip(found.confusions, parts.test)
+    return {
+        "chips": views[str(recipe.output.test_flips)],
+        "chips_one_view": views["1"],
+        "seconds": result.metrics["seconds"],
+        "parameters": result.metrics["parameters"],
+    }
+
+
+def _trees(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
+
+
+    parts = choose_parts(dataset, recipe.data)
+    began = time.perf_counter()
+    confusions = boosted_trees_fold(
+        dataset, train_chips=parts.train, test_chips=parts.test, seed=recipe.train.seed
+    )
+    per_chip = _per_chip(confusions, parts.test)
+    seconds = round(time.perf_counter() - began, 1)
+    return {"chips": per_chip, "chips_one_view": per_chip, "seconds": seconds, "parameters": 0}
+
+
+def _per_chip(confusions: Sequence[Counts], chips: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {"site": chip.site, "chip": chip.image.name, "confusion": np.asarray(counts).tolist()}
+        for chip, counts in zip(chips, confusions, strict=True)
+    ]

@@ -1,0 +1,141 @@
+"""Tables of an experiment: Markdown, CSV and a picture."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from headframe.io.files import replacing, write_text
+from headframe.metrics.bootstrap import bootstrap_interval
+from headframe.metrics.confusion import Counts, total
+from headframe.metrics.scores import scores
+
+_TARGET = -1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe over its folds and seeds; scores of the target class in 0-1.
+
+    Attributes:
+        recipe: its name.
+        runs: number of runs.
+        iou: pooled over all held-out chips (mean over seeds).
+        iou_one_view: the same without averaging test views.
+        low: lower end of the 95 % bootstrap interval of ``iou`` over sites (first seed).
+        high: upper end.
+        fold_min: lowest IoU of a run.
+        fold_max: highest IoU of a run.
+        seed_std: standard deviation of ``iou`` over seeds; 0 with one seed.
+        f1: pooled.
+        precision: pooled.
+        recall: pooled.
+        parameters: of the network; 0 for trees.
+        seconds: mean training time of a run.
+    """
+
+    recipe: str
+    runs: int
+    iou: float
+    iou_one_view: float
+    low: float
+    high: float
+    fold_min: float
+    fold_max: float
+    seed_std: float
+    f1: float
+    precision: float
+    recall: float
+    parameters: int
+    seconds: float
+
+    @classmethod
+    def of(cls, recipe: str, records: Sequence[Mapping[str, Any]]) -> "Row":
+        """Sum up the records of one recipe's runs."""
+        seeds = sorted({record["seed"] for record in records})
+        by_seed = [[r for r in records if r["seed"] == seed] for seed in seeds]
+        ious = [_iou(_matrices(group, "chips")) for group in by_seed]
+        one_view = [_iou(_matrices(group, "chips_one_view")) for group in by_seed]
+        pooled = scores(_matrices(records, "chips")).of(_TARGET)
+        per_run = [_iou(_matrices([record], "chips")) for record in records]
+        low, high = bootstrap_interval(_by_site(by_seed[0]), _iou, seed=0)
+        return cls(
+            recipe=recipe,
+            runs=len(records),
+            iou=float(np.mean(ious)),
+            iou_one_view=float(np.mean(one_view)),
+            low=low,
+            high=high,
+            fold_min=min(per_run),
+            fold_max=max(per_run),
+            seed_std=float(np.std(ious)),
+            f1=pooled["f1"],
+            precision=pooled["precision"],
+            recall=pooled["recall"],
+            parameters=int(records[0]["parameters"]),
+            seconds=float(np.mean([record["seconds"] for record in records])),
+        )
+
+
+def _matrices(records: Sequence[Mapping[str, Any]], key: str) -> list[Counts]:
+    return [np.array(chip["confusion"], np.int64) for record in records for chip in record[key]]
+
+
+def _by_site(records: Sequence[Mapping[str, Any]]) -> dict[str, Counts]:
+    sites: dict[str, list[Counts]] = {}
+    for record in records:
+        for chip in record["chips"]:
+            sites.setdefault(chip["site"], []).append(np.array(chip["confusion"], np.int64))
+    return {site: total(found, found[0].shape[0]) for site, found in sites.items()}
+
+
+def _iou(confusions: Sequence[Counts]) -> float:
+    return scores(confusions).of(_TARGET)["iou"]
+
+
+def write_tables(rows: Sequence[Row], out: Path) -> None:
+    """Write ``table.md``, ``table.csv`` and ``table.png`` into ``out``, best recipe first."""
+    ranked = sorted(rows, key=lambda row: row.iou, reverse=True)
+    write_text(out / "table.md", _markdown(ranked))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in ranked)
+    write_text(out / "table.csv", text.getvalue())
+    _draw(ranked, out / "table.png")
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    lines = [
+        "| recipe | runs | pooled IoU | 95 % over sites | one view | runs min-max | seed std "
+        "| precision | recall | parameters | s a run |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.recipe} | {r.runs} | **{r.iou:.3f}** | {r.low:.3f}-{r.high:.3f} "
+        f"| {r.iou_one_view:.3f} | {r.fold_min:.3f}-{r.fold_max:.3f} | {r.seed_std:.3f} "
+        f"| {r.precision:.3f} | {r.recall:.3f} | {r.parameters / 1e6:.2f} M | {r.seconds:.0f} |"
+        for r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _draw(rows: Sequence[Row], path: Path) -> None:
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(rows))[::-1]
+    values = np.array([row.iou for row in rows])
+    axes.barh(places, values, color="C0", alpha=0.8)
+    axes.hlines(places, [r.low for r in rows], [r.high for r in rows], color="0.2", linewidth=1.5)
+    for place, row in zip(places, rows, strict=True):
+        axes.text(0.005, place, f"{row.iou:.3f}", va="center", color="white")
+    axes.set_yticks(places, [row.recipe for row in rows])
+    axes.set(xlabel="pooled IoU out of fold (line: 95 % bootstrap over sites)")
+    axes.set_xlim(left=0)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)

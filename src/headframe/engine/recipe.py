@@ -1,0 +1,178 @@
+"""Recipes: one YAML file that says how a model is trained."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headframe.core.errors import MissingFileError, RecipeError
+from headframe.io.files import write_text
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    """The network and where its weights start."""
+
+    architecture: str = "unet"
+    options: dict[str, Any] = Field(default_factory=dict)
+    init: str = Field(
+        default="imagenet", description="imagenet, none, or a model bundle to go on from"
+    )
+
+
+class FoldSection(_Section):
+    """Which part of the sites is held out, of how many."""
+
+    index: int = Field(default=0, ge=0)
+    of: int = Field(default=5, ge=2)
+    seed: int = 42
+
+
+class DataSection(_Section):
+    """The data set and what is read of it."""
+
+    dataset: str = Field(default="", description="folder of the data set; may come from --dataset")
+    bands: tuple[str, ...] = Field(default=("red", "green", "blue"), min_length=1)
+    target: Literal["binary", "full"] = "binary"
+    fold: FoldSection | None = None
+    all_sites: bool = Field(default=False, description="train on every split, hold out nothing")
+    uncertain_px: int = Field(
+        default=0, ge=0, description="labels this close to a class boundary are ignored"
+    )
+
+
+class TrainSection(_Section):
+    """Optimisation."""
+
+    steps: int = Field(default=400, ge=1)
+    batch: int = Field(default=8, ge=1)
+    crop_px: int = Field(default=256, ge=32, multiple_of=32)
+    lr: float = Field(default=1e-3, gt=0)
+    encoder_lr_factor: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    clip_norm: float = Field(default=5.0, gt=0)
+    seed: int = 0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    workers: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=50, ge=1)
+    validate_every: int = Field(default=0, ge=0, description="0: only at the end")
+    patience: int = Field(default=0, ge=0, description="validations without a better IoU; 0: never")
+
+
+class LossSection(_Section):
+    """The loss, by its name in ``losses.build``."""
+
+    name: str = "bce_dice"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class AugmentSection(_Section):
+    """Random changes of a training crop, all functions of seed, epoch and index."""
+
+    dihedral: bool = True
+    scale: float = Field(default=1.0, ge=1, le=4, description="zoom between 1/scale and scale")
+    gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of all bands")
+    band_gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of each band")
+    offset: float = Field(default=0.0, ge=0, description="sigma of an offset, standard deviations")
+    noise: float = Field(default=0.0, ge=0, description="sigma of pixel noise, std units")
+
+
+class OutputSection(_Section):
+    """What the bundle says of itself."""
+
+    name: str = "model"
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    test_flips: Literal[1, 2, 4, 8] = 1
+    license: str = "unspecified"
+
+
+class Recipe(_Section):
+    """How one model is trained: every number that matters, and no code."""
+
+    name: str = "recipe"
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    loss: LossSection = LossSection()
+    augment: AugmentSection = AugmentSection()
+    output: OutputSection = OutputSection()
+
+    def with_data(self, **changes: Any) -> "Recipe":  # noqa: ANN401 - values of DataSection
+        """Copy with fields of ``data`` changed."""
+        return self.model_copy(update={"data": self.data.model_copy(update=changes)})
+
+    def with_train(self, **changes: Any) -> "Recipe":  # noqa: ANN401 - values of TrainSection
+        """Copy with fields of ``train`` changed."""
+        return self.model_copy(update={"train": self.train.model_copy(update=changes)})
+
+
+def parse_recipe(value: object, *, source: str) -> Recipe:
+    """Check a recipe's content.
+
+    Args:
+        value: what the YAML file holds.
+        source: its name, for messages.
+
+    Raises:
+        RecipeError: an unknown key (the closest known one is named) or a wrong value.
+    """
+    if not isinstance(value, dict):
+        raise RecipeError(f"{source}: a recipe is a mapping of sections (model, data, train, …).")
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f"{source}: unknown key {'.'.join(where)!r}{_hint(where)}.") from exc
+        raise RecipeError(
+            f"{source}: {'.'.join(where)}: {first['msg']} (is {first.get('input')!r})."
+        ) from exc
+
+
+def _hint(where: list[str]) -> str:
+    fields = Recipe.model_fields
+    for part in where[:-1]:
+        model = fields[part].annotation
+        nested = next((m for m in (model, *get_args(model)) if _is_section(m)), None)
+        if nested is None:
+            return ""
+        fields = nested.model_fields
+    close = get_close_matches(where[-1], list(fields), n=1, cutoff=0.0)
+    return f"; the closest is {close[0]!r}" if close else ""
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        MissingFileError: no such file.
+        RecipeError: not YAML, an unknown key, or a wrong value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise MissingFileError(f"{path}: cannot be read as a recipe ({exc}).") from exc
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        reason = " ".join(str(exc).split())
+        raise RecipeError(f"{path}: not valid YAML ({reason}).") from exc
+    recipe = parse_recipe(value, source=str(path))
+    return recipe if "name" in value else recipe.model_copy(update={"name": path.stem})
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe, every default spelt out."""
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))

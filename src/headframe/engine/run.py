@@ -1,0 +1,212 @@
+"""One training run: network, optimiser, schedule, average and log, at a certain step."""
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from headframe.core.errors import JobError
+from headframe.core.progress import Progress
+from headframe.engine.bundle import Bundle, out_channels
+from headframe.engine.recipe import Recipe
+from headframe.engine.runlog import RunLog
+from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
+from headframe.engine.weights import save_checkpoint
+from headframe.losses.build import build_loss
+from headframe.models.registry import build_network
+
+CHECKPOINT = "checkpoint.pt"
+Validate = Callable[[Bundle], float | None]
+"""Pooled IoU of the target class on the validation part, or None where there is none."""
+
+
+class Run:
+    """One run: network, optimiser, schedule, average and log, at a certain step."""
+
+    def __init__(self, fabric: Fabric, recipe: Recipe, bundle: Bundle, out: Path) -> None:
+        self.fabric = fabric
+        self.recipe = recipe
+        self.bundle = bundle
+        self.out = out
+        self.step = 0
+        self.seconds = 0.0
+        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+        settings = recipe.train
+        network = bundle.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.train()
+        network.requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            _groups(network, settings.lr, settings.encoder_lr_factor),
+            weight_decay=settings.weight_decay,
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=settings.steps + 1,
+            pct_start=max(settings.warmup, 1 / (settings.steps + 1)),
+        )
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.average = (
+            AveragedModel(network, avg_fn=_ema(settings.ema), use_buffers=True)
+            if settings.ema > 0
+            else None
+        )
+        self.loss = build_loss(recipe.loss.name, **recipe.loss.options)
+        self.log = RunLog(out)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to the step of a checkpoint."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step = int(state["step"])
+        self.seconds = float(state["seconds"])
+        if state["best"] is not None:
+            self.best = (float(state["best"][0]), int(state["best"][1]), state["best"][2])
+        self.log.rewind(self.step)
+
+    def checkpoint(self) -> None:
+        """Write the log, then the state, each all or nothing."""
+        if not self.fabric.is_global_zero:
+            return
+        self.log.flush()
+        average = None if self.average is None else self.average.state_dict()
+        save_checkpoint(
+            self.out / CHECKPOINT,
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "average": average,
+                "step": self.step,
+                "seconds": self.seconds,
+                "best": self.best,
+            },
+        )
+
+    def fit(self, store: Sequence[Sample], validate: Validate, progress: Progress) -> None:
+        """Take the steps that are left."""
+        settings = self.recipe.train
+        progress.start(f"Training {self.recipe.name}", settings.steps)
+        progress.advance(self.step)
+        began = time.perf_counter() - self.seconds
+        for pixels, label in self._batches(store):
+            if self._stopped():
+                break
+            self._one_step(pixels, label)
+            self.seconds = time.perf_counter() - began
+            progress.advance()
+            every = settings.validate_every
+            if every and self.step % every == 0:
+                self._validate(validate)
+            if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
+                self.checkpoint()
+        progress.finish()
+
+    def _batches(self, store: Sequence[Sample]) -> Iterator[tuple[Tensor, Tensor]]:
+        settings = self.recipe.train
+        plan = CropPlan(settings.crop_px, settings.seed, self.recipe.augment)
+        sampler = StreamSampler(
+            start=self.step,
+            steps=settings.steps,
+            batch=settings.batch,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        loader = DataLoader(
+            CropStream(store, plan),
+            batch_size=settings.batch,
+            sampler=sampler,
+            num_workers=settings.workers,
+        )
+        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+    def _one_step(self, pixels: Tensor, label: Tensor) -> None:
+        checksum = zlib.crc32(label.cpu().numpy().tobytes(), zlib.crc32(pixels.cpu().numpy()))
+        logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        loss = self.loss(logits.float(), label)
+        if not bool(torch.isfinite(loss)):
+            raise JobError(
+                f"{self.out}: the loss is {loss.item()} at step {self.step}. Lower train.lr."
+            )
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(
+            self.network, self.optimizer, max_norm=self.recipe.train.clip_norm
+        )
+        rate = self.schedule.get_last_lr()[-1]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.network.module)
+        self.log.add(step=self.step, loss=float(loss), lr=rate, batch=f"{checksum:08x}")
+        self.fabric.log("loss", loss.item(), step=self.step)
+
+    def trained(self, *, best: bool = True) -> Bundle:
+        """The bundle as it stands.
+
+        Args:
+            best: with early stopping, the weights of the best validation; else the averaged
+                ones where there is an average, else the last.
+        """
+        network = build_network(
+            self.bundle.spec.architecture,
+            self.bundle.spec.inputs.bands,
+            out_channels(self.bundle.spec),
+            self.bundle.spec.options,
+        )
+        if best and self.best is not None and self.recipe.train.patience:
+            network.load_state_dict(self.best[2])
+        else:
+            chosen = self.network.module if self.average is None else self.average.module
+            network.load_state_dict(chosen.state_dict())
+        network.eval()
+        return replace(self.bundle, network=network)
+
+    def _validate(self, validate: Validate) -> None:
+        bundle = self.trained(best=False)
+        value = validate(bundle)
+        if value is None:
+            return
+        self.log.annotate(self.step, value)
+        self.fabric.log("validation_iou", value, step=self.step)
+        if self.best is None or value > self.best[0]:
+            self.best = (value, self.step, dict(bundle.network.state_dict()))
+
+    def _stopped(self) -> bool:
+        settings = self.recipe.train
+        if not (settings.patience and settings.validate_every and self.best):
+            return False
+        return self.step - self.best[1] >= settings.patience * settings.validate_every
+
+
+def _groups(network: nn.Module, lr: float, encoder_factor: float) -> list[dict[str, Any]]:
+    """Parameters in two groups, those of the encoder with their own learning rate."""
+    named = list(network.named_parameters())
+    encoder = [parameter for name, parameter in named if "encoder" in name.split(".")]
+    rest = [parameter for name, parameter in named if "encoder" not in name.split(".")]
+    groups = [{"params": encoder, "lr": lr * encoder_factor}, {"params": rest, "lr": lr}]
+    return [group for group in groups if group["params"]]
+
+
+def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average whose memory grows with the run, up to ``decay``."""
+
+    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        if not old.is_floating_point():
+            return new
+        return old * keep + new * (1 - keep)
+
+    return average

@@ -1,0 +1,197 @@
+"""From a data set to what a network learns from: standardised chips, statistics, parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from headframe.core.classmap import IGNORE_INDEX, ClassMap, binary_class_map
+from headframe.core.errors import DatasetError
+from headframe.core.modelspec import InputSpec
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.chips import Chip, ChipDataset
+from headframe.datasets.splits import site_folds
+from headframe.engine.recipe import DataSection
+from headframe.engine.sampling import Sample
+
+_PIXELS_A_CHIP = 20_000
+_CACHE_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Chips by what they are for; no site is in two of them.
+
+    Attributes:
+        train: chips to learn from.
+        validation: chips to stop early by; may be empty.
+        test: the chips of the fold held out; empty without folds.
+    """
+
+    train: tuple[Chip, ...]
+    validation: tuple[Chip, ...]
+    test: tuple[Chip, ...]
+
+
+def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
+    """Divide a data set as the recipe asks.
+
+    With ``fold``, the sites of all splits are dealt into folds and the recipe's fold is the test
+    part; with ``all_sites`` everything trains; else the data set's own splits hold.
+
+    Raises:
+        DatasetError: no chip to train on.
+    """
+    chips = dataset.chips(None)
+    if data.fold is not None:
+        groups = dataset.site_groups()
+        folds = site_folds(groups, folds=data.fold.of, seed=data.fold.seed)
+        if data.fold.index >= len(folds):
+            raise DatasetError(
+                f"fold {data.fold.index} of {len(folds)}: folds are counted from 0."
+            )
+        held = folds[data.fold.index]
+        parts = Parts(
+            train=tuple(c for c in chips if c.site not in held),
+            validation=(),
+            test=tuple(c for c in chips if c.site in held),
+        )
+    elif data.all_sites or all(chip.split is None for chip in chips):
+        parts = Parts(train=chips, validation=(), test=())
+    else:
+        parts = Parts(
+            train=dataset.chips("train"), validation=dataset.chips("val"), test=dataset.chips("test")
+        )
+    if not parts.train:
+        raise DatasetError(f"{dataset.root}: no chip to train on. Check `headframe dataset check`.")
+    return parts
+
+
+class ChipStore(Sequence[Sample]):
+    """Chips as samples, decoded once and kept in memory as far as a budget goes."""
+
+    def __init__(
+        self,
+        dataset: ChipDataset,
+        chips: Sequence[Chip],
+        *,
+        data: DataSection,
+        inputs: InputSpec,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        """Remember what to read; nothing is read yet."""
+        self._dataset = dataset
+        self._chips = chips
+        self._data = data
+        self._inputs = inputs
+        self._order = band_order(dataset, inputs.bands)
+        self._cache: dict[int, Sample] = {}
+        self._room = cache_bytes
+
+    def __len__(self) -> int:
+        """Chips."""
+        return len(self._chips)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
+        """Read chip ``index``, standardise it, and keep it if there is room."""
+        if index in self._cache:
+            return self._cache[index]
+        chip = self._chips[index]
+        arrays = self._dataset.read(chip, target=self._data.target)
+        mean = np.asarray(self._inputs.mean, np.float32)[:, None, None]
+        std = np.asarray(self._inputs.std, np.float32)[:, None, None]
+        pixels = ((arrays.image[self._order] - mean) / std).astype(np.float32)
+        label = without_boundary(arrays.label, self._data.uncertain_px)
+        sample = Sample(pixels, label, chip.site)
+        size = pixels.nbytes + label.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._cache[index] = sample
+        return sample
+
+
+def band_order(dataset: ChipDataset, bands: Sequence[str]) -> list[int]:
+    """Positions of ``bands`` among the data set's bands.
+
+    Raises:
+        DatasetError: the data set lacks one.
+    """
+    missing = [band for band in bands if band not in dataset.bands]
+    if missing:
+        raise DatasetError(
+            f"{dataset.root}: has bands {', '.join(dataset.bands)}; {', '.join(missing)} missing. "
+            "Change data.bands of the recipe or choose another model."
+        )
+    return [dataset.bands.index(band) for band in bands]
+
+
+def without_boundary(label: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
+    """Ignore labels at most ``width_px`` pixels from another class.
+
+    Outlines drawn by hand are off by a pixel or two; nothing is learnt from them.
+
+    Args:
+        label: (H, W), classes and 255.
+        width_px: 0 leaves the label as it is.
+    """
+    if width_px == 0:
+        return label
+    size = 2 * width_px + 1
+    mixed = ndimage.maximum_filter(label, size) != ndimage.minimum_filter(label, size)
+    return np.where(mixed, np.uint8(IGNORE_INDEX), label)
+
+
+def measure_inputs(
+    dataset: ChipDataset,
+    chips: Sequence[Chip],
+    bands: Sequence[str],
+    *,
+    progress: Progress = SILENT,
+) -> InputSpec:
+    """Measure mean, standard deviation and percentiles of the bands over training chips.
+
+    Every chip gives the same number of pixels, taken at regular steps.
+
+    Args:
+        dataset: where the chips are.
+        chips: training chips only, else statistics leak.
+        bands: common names, in the model's order.
+        progress: told of every chip.
+
+    Returns:
+        The model's inputs, in the sensor's physical unit.
+
+    Raises:
+        DatasetError: no valid pixel, or a band that never changes.
+    """
+    order = band_order(dataset, bands)
+    columns: list[NDArray[np.float32]] = []
+    progress.start("Measuring bands", len(chips))
+    for chip in chips:
+        image = dataset.read(chip, target="binary").image[order].reshape(len(order), -1)
+        image = image[:, ~np.isnan(image).any(axis=0)]
+        columns.append(image[:, :: max(1, image.shape[1] // _PIXELS_A_CHIP)])
+        progress.advance()
+    progress.finish()
+    pixels = np.concatenate(columns, axis=1).astype(np.float64)
+    if pixels.shape[1] == 0 or not (pixels.std(axis=1) > 0).all():
+        raise DatasetError(f"{dataset.root}: a band of {', '.join(bands)} never changes.")
+    quantiles = np.percentile(pixels, [1, 50, 99], axis=1)
+    return InputSpec(
+        sensor=dataset.manifest.sensor,
+        bands=tuple(bands),
+        gsd_m=dataset.manifest.gsd_m,
+        mean=tuple(round(float(v), 6) for v in pixels.mean(axis=1)),
+        std=tuple(round(float(v), 6) for v in pixels.std(axis=1)),
+        percentiles=tuple((float(a), float(b), float(c)) for a, b, c in quantiles.T.round(6)),
+    )
+
+
+def model_classes(dataset: ChipDataset, data: DataSection) -> ClassMap:
+    """Classes the model writes: background and target, or all of the data set."""
+    classes = dataset.manifest.class_map
+    if data.target == "full":
+        return classes
+    return binary_class_map(classes.names[-1])

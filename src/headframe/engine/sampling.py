@@ -1,0 +1,160 @@
+"""Training crops as a pure function of seed, epoch and index.
+
+Lightning replays an epoch's first batches when a run is resumed in its middle. Here a run is one
+endless stream: sample ``n`` belongs to epoch ``n // chips``, and both the order of an epoch and
+the augmentation of a sample come from counters, never from the state of a generator. A resumed
+run therefore goes on with exactly the next batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from headframe.core.classmap import IGNORE_INDEX
+from headframe.engine.recipe import AugmentSection
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One chip in memory.
+
+    Attributes:
+        pixels: (C, H, W), float32, standardised by the training statistics, NaN for nodata.
+        label: (H, W), uint8, 255 where it does not count.
+        site: name of its site.
+    """
+
+    pixels: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    site: str
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """How crops are drawn.
+
+    Attributes:
+        crop_px: side of a crop.
+        seed: seed of order and augmentation.
+        augment: the random changes.
+    """
+
+    crop_px: int
+    seed: int
+    augment: AugmentSection
+
+
+class CropStream(Dataset[tuple[Tensor, Tensor]]):
+    """Sample ``n`` of an endless run of epochs: pixels (C, s, s) float32, label (s, s) int64."""
+
+    def __init__(self, samples: Sequence[Sample], plan: CropPlan) -> None:
+        """Keep ``samples`` (at least one) and the plan."""
+        self._samples = samples
+        self._plan = plan
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        """Chips in an epoch."""
+        return len(self._samples)
+
+    def chip_of(self, n: int) -> int:
+        """Which chip sample ``n`` is cut from: every epoch is a permutation of all chips."""
+        epoch, index = divmod(n, len(self._samples))
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self._plan.seed, 0, epoch])
+            self._order = (epoch, rng.permutation(len(self._samples)))
+        return int(self._order[1][index])
+
+    def __getitem__(self, n: int) -> tuple[Tensor, Tensor]:
+        """Cut and change sample ``n``."""
+        sample = self._samples[self.chip_of(n)]
+        epoch, index = divmod(n, len(self._samples))
+        rng = np.random.default_rng([self._plan.seed, 1, epoch, index])
+        pixels, label = _crop(sample, self._plan, rng)
+        pixels = _recolour(pixels, self._plan.augment, rng)
+        if self._plan.augment.dihedral:
+            turns = int(rng.integers(4))
+            pixels, label = torch.rot90(pixels, turns, (1, 2)), torch.rot90(label, turns, (0, 1))
+            if rng.random() < 0.5:
+                pixels, label = pixels.flip(2), label.flip(1)
+        missing = torch.isnan(pixels).any(dim=0)
+        label = torch.where(missing, IGNORE_INDEX, label)
+        return torch.nan_to_num(pixels, nan=0.0), label
+
+
+def _crop(sample: Sample, plan: CropPlan, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Cut a square, its side drawn around ``crop_px``, and resize it to ``crop_px``."""
+    size = plan.crop_px
+    spread = float(np.log(plan.augment.scale))
+    zoom = float(np.exp(rng.uniform(-spread, spread))) if spread > 0 else 1.0
+    height, width = sample.label.shape
+    side = min(max(32, round(size * zoom)), height, width)
+    if min(height, width) < size and spread == 0:
+        return _pad(sample, size)
+    row, col = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    rows, cols = slice(row, row + side), slice(col, col + side)
+    pixels = torch.from_numpy(sample.pixels[:, rows, cols].copy())
+    label = torch.from_numpy(sample.label[rows, cols].astype(np.int64))
+    if side == size:
+        return pixels, label
+    resized = tvf.resize(pixels, [size, size], antialias=True)
+    nearest = tvf.resize(label[None], [size, size], interpolation=InterpolationMode.NEAREST)
+    return resized, nearest[0]
+
+
+def _pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
+    """Cut from the corner and fill up a chip that is smaller than the crop with nodata."""
+    pixels = np.full((sample.pixels.shape[0], size, size), np.nan, np.float32)
+    label = np.full((size, size), IGNORE_INDEX, np.int64)
+    height, width = min(size, sample.label.shape[0]), min(size, sample.label.shape[1])
+    pixels[:, :height, :width] = sample.pixels[:, :height, :width]
+    label[:height, :width] = sample.label[:height, :width]
+    return torch.from_numpy(pixels), torch.from_numpy(label)
+
+
+def _recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator) -> Tensor:
+    """Change brightness, band balance, offset and noise of standardised pixels."""
+    bands = pixels.shape[0]
+    gain = np.exp(rng.normal(0, augment.gain) + rng.normal(0, augment.band_gain, bands))
+    offset = rng.normal(0, augment.offset) + rng.normal(0, augment.offset / 2, bands)
+    changed = pixels * _column(gain) + _column(offset)
+    if augment.noise > 0:
+        grain = rng.normal(0, augment.noise, tuple(pixels.shape)).astype(np.float32)
+        changed = changed + torch.from_numpy(grain)
+    return changed
+
+
+def _column(values: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))[:, None, None]
+
+
+class StreamSampler(Sampler[int]):
+    """Indices of the samples that one process reads, from a step onwards.
+
+    Step ``t`` of ``world`` processes reads the ``batch * world`` samples from
+    ``t * batch * world``; process ``rank`` takes its own ``batch`` of them.
+    """
+
+    def __init__(self, *, start: int, steps: int, batch: int, rank: int = 0, world: int = 1) -> None:
+        """Read steps ``start`` to ``steps`` (exclusive)."""
+        self._steps = range(start, steps)
+        self._batch = batch
+        self._rank = rank
+        self._world = world
+
+    def __len__(self) -> int:
+        """Samples left."""
+        return len(self._steps) * self._batch
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield sample numbers in order."""
+        for step in self._steps:
+            first = (step * self._world + self._rank) * self._batch
+            yield from range(first, first + self._batch)

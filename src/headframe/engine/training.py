@@ -1,0 +1,232 @@
+"""Training on Lightning Fabric: a run is a pure function of its recipe and its step."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from torch import nn
+
+from headframe import __version__
+from headframe.core.errors import BundleError, OutputError, RecipeError
+from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.chips import Chip, ChipDataset, open_dataset
+from headframe.engine.bundle import Bundle, load_bundle, out_channels, save_bundle
+from headframe.engine.curves import draw_curves
+from headframe.engine.evaluate import evaluate_chips
+from headframe.engine.panels import draw_samples
+from headframe.engine.recipe import Recipe, load_recipe, save_recipe
+from headframe.engine.run import CHECKPOINT, Run, Validate
+from headframe.engine.samples import ChipStore, Parts, choose_parts, measure_inputs, model_classes
+from headframe.engine.weights import imagenet_state, load_checkpoint
+from headframe.io.files import write_json
+from headframe.models.registry import build_network
+
+RECIPE = "recipe.yaml"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Lightning's own flags.
+
+    Attributes:
+        accelerator: auto, cpu, gpu, mps, …
+        devices: number or list, as Lightning takes it.
+        strategy: auto, ddp, fsdp, …
+    """
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    strategy: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves behind.
+
+    Attributes:
+        bundle: folder of the trained model.
+        metrics: last loss, steps, seconds, and validation IoU where there was a validation part.
+    """
+
+    bundle: Path
+    metrics: dict[str, Any]
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path,
+    resume: bool = False,
+    hardware: Hardware = Hardware(),
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train one model into a run folder.
+
+    The folder gets the resolved recipe, ``checkpoint.pt``, ``metrics.csv``, TensorBoard events,
+    ``curves.png``, ``samples.png`` and ``bundle/``. A killed run goes on with ``resume`` at the
+    step of its last checkpoint, with the same optimiser state and the same next batch.
+
+    Args:
+        recipe: what to train, on what.
+        out: run folder, new unless ``resume``.
+        resume: go on with what is in ``out``; a finished run returns at once.
+        hardware: Lightning's flags.
+        progress: told of every step.
+
+    Raises:
+        RecipeError: ``resume`` with another recipe, or a recipe that cannot be built.
+        OutputError: ``out`` holds a run and ``resume`` was not asked for.
+        DatasetError: the data set cannot be used.
+        JobError: the loss is no longer finite.
+    """
+    _claim(recipe, out, resume=resume)
+    if (out / RESULT).is_file():
+        return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
+    dataset = open_dataset(Path(recipe.data.dataset))
+    parts = choose_parts(dataset, recipe.data)
+    fabric = Fabric(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        precision=_precision(recipe),
+        loggers=[TensorBoardLogger(out, name="tensorboard", version="")],
+    )
+    fabric.launch()
+    torch.manual_seed(recipe.train.seed)
+    bundle = _start(recipe, dataset, parts, progress)
+    run = Run(fabric, recipe, bundle, out)
+    if resume and (out / CHECKPOINT).is_file():
+        run.restore(load_checkpoint(out / CHECKPOINT))
+    store = ChipStore(dataset, parts.train, data=recipe.data, inputs=bundle.spec.inputs)
+    run.fit(store, _validator(dataset, parts.validation), progress)
+    return _finish(run, store, dataset, parts)
+
+
+def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
+    """Take ``out`` for this recipe, or say why not."""
+    saved = out / RECIPE
+    if saved.is_file():
+        if not resume:
+            raise OutputError(f"{out}: holds a run already. Add --resume or choose another --out.")
+        changed = _changed(load_recipe(saved), recipe)
+        if changed:
+            raise RecipeError(
+                f"{saved}: the run was begun with another {changed}. "
+                "Resume with the same recipe or choose another --out."
+            )
+    else:
+        save_recipe(recipe, saved)
+
+
+def _changed(before: Recipe, now: Recipe) -> str | None:
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    for section, values in new.items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if old[section][key] != value:
+                    return f"{section}.{key} ({old[section][key]!r}, now {value!r})"
+    return None
+
+
+def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning's own
+    if recipe.train.precision != "auto":
+        return recipe.train.precision
+    if not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progress) -> Bundle:
+    """Build the untrained bundle: network, statistics, classes."""
+    init = recipe.model.init
+    first = None if init in ("imagenet", "none") else load_bundle(init)
+    if first is None:
+        inputs = measure_inputs(dataset, parts.train, recipe.data.bands, progress=progress)
+    else:
+        inputs = _inherited(first, recipe)
+    spec = ModelSpec(
+        name=recipe.output.name,
+        architecture=recipe.model.architecture,
+        options=dict(recipe.model.options),
+        inputs=inputs,
+        classes=model_classes(dataset, recipe.data),
+        patch_px=recipe.train.crop_px,
+        threshold=recipe.output.threshold,
+        test_flips=recipe.output.test_flips,
+        license=recipe.output.license,
+    )
+    options = dict(spec.options)
+    if init == "imagenet":
+        encoder = str(options.get("encoder", "tf_efficientnet_lite0"))
+        options["encoder_state"] = imagenet_state(encoder)
+    network = build_network(spec.architecture, spec.inputs.bands, out_channels(spec), options)
+    if first is not None:
+        _copy_matching(first, network)
+    return Bundle(spec, network)
+
+
+def _inherited(first: Bundle, recipe: Recipe) -> InputSpec:
+    """Statistics of the bundle a run goes on from: its weights expect them."""
+    if first.spec.inputs.bands != recipe.data.bands:
+        raise RecipeError(
+            f"model.init {recipe.model.init!r} has bands {', '.join(first.spec.inputs.bands)}; "
+            f"data.bands says {', '.join(recipe.data.bands)}. Make them equal."
+        )
+    return first.spec.inputs
+
+
+def _copy_matching(first: Bundle, network: nn.Module) -> None:
+    """Copy every tensor that has the same name and shape (another class count keeps its head)."""
+    own = network.state_dict()
+    known = first.network.state_dict()
+    same = {k: v for k, v in known.items() if k in own and own[k].shape == v.shape}
+    if len(same) < len(own) // 2:
+        raise BundleError(
+            f"model {first.spec.name}: {len(same)} of {len(own)} tensors fit; "
+            "set model.architecture and model.options to those of the bundle."
+        )
+    network.load_state_dict({**own, **same})
+
+
+def _validator(dataset: ChipDataset, chips: tuple[Chip, ...]) -> Validate:
+    def validate(bundle: Bundle) -> float | None:
+        return evaluate_chips(bundle, dataset, chips).target_iou if chips else None
+
+    return validate
+
+
+def _finish(run: Run, store: ChipStore, dataset: ChipDataset, parts: Parts) -> TrainResult:
+    """Write bundle, pictures and result; the result last, as the sign of a finished run."""
+    bundle = run.trained()
+    validated = _validator(dataset, parts.validation)(bundle)
+    measured = {} if validated is None else {"validation_iou": round(validated, 4)}
+    recipe = run.recipe
+    training = {
+        "dataset": dataset.root.name,
+        "dataset_id": dataset.identifier,
+        "sites": sorted({chip.site for chip in parts.train}),
+        "chips": len(parts.train),
+        "recipe": recipe.model_dump(mode="json", exclude={"data": {"dataset"}}),
+        "headframe": __version__,
+    }
+    spec = replace(bundle.spec, metrics=measured, training=training)
+    folder = run.out / "bundle"
+    result = {
+        "steps": run.step,
+        "seconds": round(run.seconds, 1),
+        "loss": run.log.last_loss(),
+        "parameters": sum(p.numel() for p in bundle.network.parameters()),
+        **measured,
+    }
+    if run.fabric.is_global_zero:
+        save_bundle(replace(bundle, spec=spec), folder)
+        draw_curves(run.log, run.out / "curves.png", title=recipe.name)
+        draw_samples(bundle, dataset, parts.validation or parts.train, run.out / "samples.png")
+        write_json(run.out / RESULT, result)
+    return TrainResult(bundle=folder, metrics=result)
