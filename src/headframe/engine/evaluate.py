@@ -1,0 +1,230 @@
+"""Scoring a model on a data set: whole chips, pooled and imagewise, by site and by split."""
+
+import csv
+import io
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from headframe.core.errors import DatasetError, UnitError, UnknownNameError
+from headframe.core.progress import SILENT, Progress
+from headframe.core.sensors import get_sensor
+from headframe.datasets.chips import Chip, ChipDataset
+from headframe.engine.bundle import Bundle
+from headframe.engine.evaluation import BOUNDARY_PX, ChipResult, Evaluation
+from headframe.engine.panels import draw_panels
+from headframe.engine.prediction import predicted
+from headframe.io.files import write_json, write_text
+from headframe.metrics.boundary import boundary_counts
+from headframe.metrics.confusion import confusion
+
+SPLITS = ("auto", "train", "val", "test", "all")
+
+_LOG = logging.getLogger("headframe")
+
+
+def evaluate(
+    bundle: Bundle,
+    dataset: ChipDataset,
+    *,
+    split: str | None = "auto",
+    by: Literal["site"] | None = None,
+    out: Path | None = None,
+    boundary_px: int = BOUNDARY_PX,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Score a model on a data set.
+
+    Args:
+        bundle: the model; moved to a GPU where there is one.
+        dataset: chips with labels.
+        split: ``train``, ``val``, ``test``, ``all`` (or None), or ``auto``: ``test`` where the
+            model was trained on this very data set and it has one, else all chips.
+        by: ``site`` lists the sites in reports.
+        out: folder for ``scores.json``, ``sites.csv`` and ``panels.png`` (best, median and worst
+            chip); None writes nothing.
+        boundary_px: width of the boundary that boundary IoU compares, >= 1.
+        progress: told of every chip.
+
+    Returns:
+        The scores. Sites that the model was trained on are named in it and in a warning.
+
+    Raises:
+        UnknownNameError: no such split.
+        DatasetError: no chip in the split, or classes that are not the model's.
+        BandError: the data set lacks a band of the model.
+        UnitError: the data set holds another quantity (radar, reflectance) than the model needs.
+        OutputError: ``out`` cannot be written.
+    """
+    chosen = choose_split(bundle, dataset, split or "all")
+    chips = dataset.chips(None if chosen == "all" else chosen)
+    if not chips:
+        raise DatasetError(
+            f"{dataset.root}: no chip in split {chosen}. Choose another --split, or all."
+        )
+    in_sample = _seen_in_training(bundle, chips)
+    if torch.cuda.is_available():
+        bundle.network.to("cuda")
+    progress.start(f"Evaluating {bundle.spec.name}", len(chips))
+    result = evaluate_chips(bundle, dataset, chips, boundary_px=boundary_px, progress=progress)
+    progress.finish()
+    result = replace(result, split=chosen, in_sample=in_sample, by_site=by == "site")
+    if out is not None:
+        write_report(result, bundle, dataset, out)
+    return result
+
+
+def evaluate_chips(
+    bundle: Bundle,
+    dataset: ChipDataset,
+    chips: Sequence[Chip],
+    *,
+    boundary_px: int = BOUNDARY_PX,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Score a model on given chips of a data set, on the device its network is on.
+
+    Args:
+        bundle: the model.
+        dataset: where the chips are.
+        chips: at least one.
+        boundary_px: as in ``evaluate``.
+        progress: advanced by one for every chip; neither started nor finished.
+
+    Returns:
+        The scores, with ``split`` "chosen".
+
+    Raises:
+        DatasetError: no chips, or classes that are not the model's.
+        BandError: as in ``evaluate``.
+        UnitError: as in ``evaluate``.
+    """
+    if not chips:
+        raise DatasetError(f"{dataset.root}: no chips to evaluate.")
+    check_fit(bundle, dataset)
+    classes = len(bundle.spec.classes)
+    results = []
+    for chip in chips:
+        arrays, pred = predicted(bundle, dataset, chip)
+        counts = confusion(pred, arrays.label, classes)
+        boundary = boundary_counts(pred, arrays.label, index=classes - 1, distance_px=boundary_px)
+        results.append(ChipResult(chip, counts, boundary))
+        progress.advance()
+    return Evaluation(
+        model=bundle.spec.name,
+        dataset=dataset.root.name,
+        split="chosen",
+        classes=bundle.spec.classes,
+        chips=tuple(results),
+        boundary_px=boundary_px,
+    )
+
+
+def choose_split(bundle: Bundle, dataset: ChipDataset, split: str) -> str:
+    """Resolve ``auto``: the test part of the model's own data set, all chips of any other.
+
+    Returns:
+        ``train``, ``val``, ``test`` or ``all``.
+
+    Raises:
+        UnknownNameError: ``split`` is none of ``SPLITS``.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError.of("split", split, SPLITS)
+    if split != "auto":
+        return split
+    own = bundle.spec.training.get("dataset_id") == dataset.identifier
+    return "test" if own and dataset.chips("test") else "all"
+
+
+def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
+    """Check that a data set is of the kind a model was made for.
+
+    Raises:
+        UnitError: radar chips for a model of reflectance, or the reverse.
+        DatasetError: a model of more than two classes and other classes in the labels.
+    """
+    spec, manifest = bundle.spec, dataset.manifest
+    needs, has = get_sensor(spec.inputs.sensor), get_sensor(manifest.sensor)
+    if needs.quantity != has.quantity:
+        raise UnitError(
+            f"{dataset.root}: holds {has.quantity} ({has.name}); model {spec.name} needs "
+            f"{needs.quantity} ({needs.name}). Choose a model of that sensor."
+        )
+    if needs.name != has.name:
+        _LOG.warning(
+            "%s holds %s; model %s was trained on %s.",
+            dataset.root,
+            has.name,
+            spec.name,
+            needs.name,
+        )
+    names, labels = spec.classes.names, manifest.class_map.names
+    if len(names) > 2 and names != labels:
+        raise DatasetError(
+            f"{dataset.root}: has classes {', '.join(labels)}; model {spec.name} writes "
+            f"{', '.join(names)}. Choose a model of these classes."
+        )
+
+
+def ranked(evaluation: Evaluation) -> list[tuple[str, ChipResult]]:
+    """Pick the best, the median and the worst chip by the target's IoU.
+
+    Chips without the target, predicted or true, have no IoU and are picked only where no other
+    chip is. No chip is picked twice.
+
+    Returns:
+        Up to three of ("best" | "median" | "worst", result).
+    """
+    scored = [(r.target_iou(), i) for i, r in enumerate(evaluation.chips)]
+    order = sorted((-iou, i) for iou, i in scored if not math.isnan(iou)) or [(0.0, 0)]
+    places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
+    picked: dict[int, str] = {}
+    for title in ("best", "worst", "median"):
+        picked.setdefault(order[places[title]][1], title)
+    found = {title: evaluation.chips[index] for index, title in picked.items()}
+    return [(title, found[title]) for title in places if title in found]
+
+
+def write_report(evaluation: Evaluation, bundle: Bundle, dataset: ChipDataset, out: Path) -> None:
+    """Write ``scores.json``, ``sites.csv`` and ``panels.png`` into ``out``.
+
+    Raises:
+        OutputError: ``out`` cannot be written.
+    """
+    write_json(out / "scores.json", replace(evaluation, by_site=True).to_json())
+    table = evaluation.site_table()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["site", *next(iter(table.values()))])
+    for site, row in table.items():
+        writer.writerow([site, *("" if math.isnan(v) else round(v, 6) for v in row.values())])
+    write_text(out / "sites.csv", text.getvalue())
+    rows = [
+        (f"{title}: {r.chip.site}/{r.chip.image.stem}, IoU {r.target_iou():.2f}", r.chip)
+        for title, r in ranked(evaluation)
+    ]
+    draw_panels(bundle, dataset, rows, out / "panels.png")
+
+
+def _seen_in_training(bundle: Bundle, chips: Sequence[Chip]) -> tuple[str, ...]:
+    """Sites of ``chips`` that the model was trained on; warns where there are any."""
+    known = set(bundle.spec.training.get("sites", ()))
+    sites = {chip.site for chip in chips}
+    seen = tuple(sorted(sites & known))
+    if seen:
+        _LOG.warning(
+            "%d of %d sites were among the training sites of %s (%s%s): their scores are in-sample "
+            "and say little about new places.",
+            len(seen),
+            len(sites),
+            bundle.spec.name,
+            ", ".join(seen[:3]),
+            ", …" if len(seen) > 3 else "",
+        )
+    return seen
