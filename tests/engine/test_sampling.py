@@ -79,10 +79,8 @@ def test_small_chip_is_padded_with_ignored_pixels():
 
 
 @settings(deadline=None)
-@given(
-    st.integers(0, 20), st.integers(1, 20), st.integers(1, 8), st.integers(1, 3), st.integers(0, 30)
-)
-def test_processes_share_the_stream_and_resume_in_it(start, more, batch, world, _):
+@given(st.integers(0, 20), st.integers(1, 20), st.integers(1, 8), st.integers(1, 3))
+def test_processes_share_the_stream_and_resume_in_it(start, more, batch, world):
     steps = start + more
     whole = [
         list(StreamSampler(start=0, steps=steps, batch=batch, rank=r, world=world))

@@ -17,8 +17,9 @@ from headframe.engine.bundle import load_bundle
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.recipe import FoldSection, Recipe
+from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import choose_parts
-from headframe.engine.training import CHECKPOINT, Hardware, train
+from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
 
@@ -50,7 +51,7 @@ def experiment(
     *,
     plan: Plan,
     out: Path,
-    hardware: Hardware = Hardware(),
+    hardware: Hardware = AUTO,
     progress: Progress = SILENT,
 ) -> tuple[Row, ...]:
     """Run every recipe on every fold with every seed, and write one table.
@@ -132,7 +133,6 @@ def _network(
 
 
 def _trees(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
-
 
     parts = choose_parts(dataset, recipe.data)
     began = time.perf_counter()

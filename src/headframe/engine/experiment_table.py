@@ -63,7 +63,7 @@ class Row:
         one_view = [_iou(_matrices(group, "chips_one_view")) for group in by_seed]
         pooled = scores(_matrices(records, "chips")).of(_TARGET)
         per_run = [_iou(_matrices([record], "chips")) for record in records]
-        low, high = bootstrap_interval(_by_site(by_seed[0]), _iou, seed=0)
+        low, high = bootstrap_interval(_by_site(by_seed[0]), index=_TARGET)
         return cls(
             recipe=recipe,
             runs=len(records),
@@ -86,12 +86,12 @@ def _matrices(records: Sequence[Mapping[str, Any]], key: str) -> list[Counts]:
     return [np.array(chip["confusion"], np.int64) for record in records for chip in record[key]]
 
 
-def _by_site(records: Sequence[Mapping[str, Any]]) -> dict[str, Counts]:
+def _by_site(records: Sequence[Mapping[str, Any]]) -> list[Counts]:
     sites: dict[str, list[Counts]] = {}
     for record in records:
         for chip in record["chips"]:
             sites.setdefault(chip["site"], []).append(np.array(chip["confusion"], np.int64))
-    return {site: total(found, found[0].shape[0]) for site, found in sites.items()}
+    return [total(found, found[0].shape[0]) for found in sites.values()]
 
 
 def _iou(confusions: Sequence[Counts]) -> float:

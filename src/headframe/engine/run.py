@@ -40,7 +40,7 @@ class Run:
         self.seconds = 0.0
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         settings = recipe.train
-        network = bundle.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = bundle.network.to(memory_format=torch.channels_last)
         network.train()
         network.requires_grad_(True)
         optimizer = torch.optim.AdamW(
@@ -129,10 +129,12 @@ class Run:
             sampler=sampler,
             num_workers=settings.workers,
         )
-        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        prepared = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        batches: Iterator[tuple[Tensor, Tensor]] = iter(prepared)
+        yield from batches
 
     def _one_step(self, pixels: Tensor, label: Tensor) -> None:
-        checksum = zlib.crc32(label.cpu().numpy().tobytes(), zlib.crc32(pixels.cpu().numpy()))
+        checksum = zlib.crc32(label.cpu().numpy().tobytes() + pixels.cpu().numpy().tobytes())
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits.float(), label)
         if not bool(torch.isfinite(loss)):
@@ -143,7 +145,7 @@ class Run:
         self.fabric.clip_gradients(
             self.network, self.optimizer, max_norm=self.recipe.train.clip_norm
         )
-        rate = self.schedule.get_last_lr()[-1]
+        rate = float(self.schedule.get_last_lr()[-1])
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()

@@ -72,5 +72,11 @@ class RunLog:
                 if int(row["step"]) <= step:
                     iou = float(row["validation_iou"]) if row["validation_iou"] else None
                     self.entries.append(
-                        Entry(int(row["step"]), float(row["loss"]), float(row["lr"]), row["batch"], iou)
+                        Entry(
+                            int(row["step"]),
+                            float(row["loss"]),
+                            float(row["lr"]),
+                            row["batch"],
+                            iou,
+                        )
                     )

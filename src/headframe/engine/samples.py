@@ -49,9 +49,7 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
         groups = dataset.site_groups()
         folds = site_folds(groups, folds=data.fold.of, seed=data.fold.seed)
         if data.fold.index >= len(folds):
-            raise DatasetError(
-                f"fold {data.fold.index} of {len(folds)}: folds are counted from 0."
-            )
+            raise DatasetError(f"fold {data.fold.index} of {len(folds)}: folds are counted from 0.")
         held = folds[data.fold.index]
         parts = Parts(
             train=tuple(c for c in chips if c.site not in held),
@@ -62,7 +60,9 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
         parts = Parts(train=chips, validation=(), test=())
     else:
         parts = Parts(
-            train=dataset.chips("train"), validation=dataset.chips("val"), test=dataset.chips("test")
+            train=dataset.chips("train"),
+            validation=dataset.chips("val"),
+            test=dataset.chips("test"),
         )
     if not parts.train:
         raise DatasetError(f"{dataset.root}: no chip to train on. Check `headframe dataset check`.")

@@ -142,7 +142,9 @@ class StreamSampler(Sampler[int]):
     ``t * batch * world``; process ``rank`` takes its own ``batch`` of them.
     """
 
-    def __init__(self, *, start: int, steps: int, batch: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, *, start: int, steps: int, batch: int, rank: int = 0, world: int = 1
+    ) -> None:
         """Read steps ``start`` to ``steps`` (exclusive)."""
         self._steps = range(start, steps)
         self._batch = batch

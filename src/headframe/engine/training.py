@@ -45,6 +45,9 @@ class Hardware:
     strategy: str = "auto"
 
 
+AUTO = Hardware()
+
+
 @dataclass(frozen=True)
 class TrainResult:
     """What a run leaves behind.
@@ -63,7 +66,7 @@ def train(
     *,
     out: Path,
     resume: bool = False,
-    hardware: Hardware = Hardware(),
+    hardware: Hardware = AUTO,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train one model into a run folder.

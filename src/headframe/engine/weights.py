@@ -39,7 +39,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         value = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as exc:
         raise _corrupted(path, exc) from exc
-    except Exception as exc:  # noqa: BLE001 - torch raises pickle's own error without exporting it
+    except Exception as exc:
+        # torch raises pickle's own error without exporting its class
         if type(exc).__name__ != "UnpicklingError":
             raise
         raise _corrupted(path, exc) from exc
@@ -72,7 +73,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as exc:
         raise BundleError(
-            f"{path}: the weights are corrupted ({str(exc).splitlines()[0]}). Copy the bundle again."
+            f"{path}: the weights are corrupted ({str(exc).splitlines()[0]}). "
+            "Copy the bundle again."
         ) from exc
 
 

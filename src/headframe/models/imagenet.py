@@ -62,7 +62,7 @@ def timm_name(name: str, encoder: str) -> str:
         layer, _, leaf = name.partition(".")
         if layer in _OUTER:
             return f"{_OUTER[layer]}.{leaf}"
-    raise FormatError(f"ImageNet weights of {encoder}: tensor {name!r} has no rule in the name map.")
+    raise FormatError(f"ImageNet weights of {encoder}: {name!r} has no rule in the name map.")
 
 
 def _stage_of(block: int, repeats: tuple[int, ...]) -> tuple[int, int]:
