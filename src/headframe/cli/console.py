@@ -81,7 +81,7 @@ def error_console() -> Console:
 
 
 def progress() -> RichProgress:
-    """Make a progress bar for one verb: ``with progress() as bar: work(progress=bar)``."""
+    """Make the bar of one verb; use it in a ``with`` statement."""
     return RichProgress(Console(stderr=True, highlight=False))
 
 

@@ -216,7 +216,7 @@ def _help_text(doc: str) -> str:
     return escape("\n".join(kept).strip())
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"headframe {__version__}")
         raise typer.Exit

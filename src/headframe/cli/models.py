@@ -26,9 +26,9 @@ def list_models(
         headframe models list --json
     """
     from headframe.cli import console
-    from headframe.engine.bundle import load_bundle, shipped_bundles
+    from headframe.engine.bundle import find_bundle, read_spec, shipped_bundles
 
-    specs = [load_bundle(name).spec for name in shipped_bundles()]
+    specs = [read_spec(find_bundle(name)) for name in shipped_bundles()]
     if as_json:
         console.emit_json([_brief(spec) for spec in specs])
         return
@@ -51,9 +51,9 @@ def show_model(
         headframe models show runs/unet/bundle --json
     """
     from headframe.cli import console
-    from headframe.engine.bundle import load_bundle
+    from headframe.engine.bundle import find_bundle, read_spec
 
-    spec = load_bundle(model).spec
+    spec = read_spec(find_bundle(model))
     facts = _brief(spec) | {"metrics": spec.metrics, "training": spec.training}
     if as_json:
         console.emit_json(facts)
