@@ -105,7 +105,7 @@ def boosted_trees_fold(
         features.append(rows[:each].copy())
         labels.append(classes[:each])
         progress.advance()
-    if len(np.unique(np.concatenate(labels or [[]]))) < 2:
+    if len({int(value) for drawn in labels for value in np.unique(drawn)}) < 2:
         raise DatasetError(
             f"{dataset.root}: the training chips do not show both classes; trees cannot learn."
         )

@@ -1,0 +1,103 @@
+"""`headframe evaluate`: how good a model is on a labelled data set."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from headframe.engine.evaluation import Evaluation
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Shipped name, bundle or run folder, or hf://…")],
+    dataset: Annotated[Path, typer.Argument(help="Data set folder with images and labels.")],
+    split: Annotated[
+        str, typer.Option(help="auto, train, val, test or all; auto: test of its own data set.")
+    ] = "auto",
+    by: Annotated[str | None, typer.Option(help="site: one row a site.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for scores.json and panels.png.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Score from which a pixel is the target.")
+    ] = None,
+    flips: Annotated[
+        int | None, typer.Option(help="Turned and mirrored views averaged: 1, 2, 4 or 8.")
+    ] = None,
+    boundary_px: Annotated[
+        int, typer.Option(min=1, help="Width of the boundary of boundary IoU, pixels.")
+    ] = 3,
+) -> None:
+    """Score a model on a data set: IoU, F1, precision, recall, accuracy, boundary IoU.
+
+    Examples:
+
+        headframe evaluate tailings-s2-rgb DATASET
+
+        headframe evaluate runs/unet DATASET --split val --by site --out evaluation
+
+        headframe evaluate tailings-s2-rgb DATASET --json
+    """
+    from headframe.cli import console
+    from headframe.core.errors import UnknownNameError
+    from headframe.datasets.chips import open_dataset
+    from headframe.engine.bundle import load_bundle
+    from headframe.engine.evaluate import evaluate as run_evaluation
+
+    grouping: Literal["site"] | None = "site" if by == "site" else None
+    if by != grouping:
+        raise UnknownNameError.of("--by", str(by), ("site",))
+    if flips not in (None, 1, 2, 4, 8):
+        raise UnknownNameError.of("number of --flips", str(flips), ("1", "2", "4", "8"))
+    bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
+    opened = open_dataset(dataset)
+    with console.progress() as progress:
+        found = run_evaluation(
+            bundle,
+            opened,
+            split=split,
+            by=grouping,
+            out=out,
+            boundary_px=boundary_px,
+            progress=progress,
+        )
+    if as_json:
+        console.emit_json(found.to_json())
+        return
+    _show(found, by_site=grouping is not None)
+    if out is None:
+        console.say("Add --out FOLDER for pictures of the best, median and worst chip.")
+    else:
+        console.say(f"Written: {out / 'scores.json'}, {out / 'sites.csv'}, {out / 'panels.png'}")
+
+
+def _show(found: "Evaluation", *, by_site: bool) -> None:
+    """Print the tables."""
+    from headframe.cli import console
+
+    scores = found.to_json()
+    names = ("iou", "f1", "precision", "recall", "accuracy")
+    console.table(
+        f"{found.model} on {found.dataset}, split {found.split}, {len(found.chips)} chips: "
+        f"{scores['target']}",
+        ("", *names),
+        [(mode, *(scores[mode][n] for n in names)) for mode in ("pooled", "imagewise")],
+    )
+    console.table(
+        "Target, pooled",
+        ("figure", "value"),
+        [
+            ("IoU, low end of 95 % over sites", scores["interval95"][0]),
+            ("IoU, high end", scores["interval95"][1]),
+            (f"boundary IoU at {found.boundary_px} px", scores["boundary_iou"]),
+        ],
+    )
+    if by_site:
+        columns = ("chips", "iou", "precision", "recall", "accuracy", "tp", "fp", "fn")
+        console.table(
+            "Sites",
+            ("site", *columns),
+            [(site, *(row[c] for c in columns)) for site, row in scores["sites"].items()],
+        )
