@@ -4,6 +4,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely import Polygon, box
 
+from headframe.core.errors import CrsError
 from headframe.geo.area import GEOD, GridMeasure, geodesic_measures
 
 
@@ -48,6 +49,11 @@ def test_holes_lessen_the_area_and_add_to_the_perimeter():
     areas, perimeters = geodesic_measures([hole, box(0, 0, 1, 1), box(0.25, 0.25, 0.75, 0.5)])
     assert areas[0] == pytest.approx(areas[1] - areas[2])
     assert perimeters[0] == pytest.approx(perimeters[1] + perimeters[2])
+
+
+def test_a_grid_without_crs_has_no_areas():
+    with pytest.raises(CrsError, match="has no areas"):
+        GridMeasure(GeoBox((5, 9), Affine(1, 0, 0, 0, -1, 0), None))
 
 
 def test_nothing_to_measure():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from headframe.core.errors import GeometryError
 from headframe.geo.coverage import Region, Stitcher, StripParts, label_strip, simplify_cluster
 
 
@@ -15,7 +16,7 @@ def pixel_parts(classes, scores, first_row):
     shapes = [
         Region(1, 1, 1.0, [shapely.box(x, y, x + 1, y + 1) for y, x in cells] * 2).polygon()
         for cells in (
-            np.argwhere(labels.components == n + 1) + [first_row, 0]
+            np.argwhere(labels.components == n + 1) + np.array([first_row, 0])
             for n in range(len(labels.classes))
         )
     ]
@@ -127,3 +128,8 @@ def test_an_empty_strip_has_no_regions():
     labels = label_strip(np.full((3, 5), 255, dtype=np.uint8))
     assert len(labels.classes) == 0
     assert not labels.components.any()
+
+
+def test_separate_parts_are_no_region():
+    with pytest.raises(GeometryError, match="MultiPolygon parts"):
+        Region(1, 2, 2.0, [shapely.box(0, 0, 1, 1), shapely.box(3, 0, 4, 1)]).polygon()

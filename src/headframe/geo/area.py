@@ -9,6 +9,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod, Transformer
 from shapely import Polygon
 
+from headframe.core.errors import CrsError
+
 GEOD = Geod(ellps="WGS84")
 _LONGEST_EDGE_PX = 64.0
 
@@ -46,6 +48,8 @@ class GridMeasure:
 
     def __init__(self, geobox: GeoBox) -> None:
         """Measure on ``geobox``, whose CRS must be known."""
+        if geobox.crs is None:
+            raise CrsError("a grid without a CRS has no areas.")
         self._affine = geobox.affine
         self.crs = CRS.from_wkt(geobox.crs.to_wkt())
         self._to_lonlat = Transformer.from_crs(self.crs, CRS.from_epsg(4326), always_xy=True)

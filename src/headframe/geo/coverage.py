@@ -13,8 +13,10 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from headframe.core.classmap import IGNORE_INDEX
+from headframe.core.errors import GeometryError
 
 IntArray = NDArray[np.int32]
 
@@ -103,7 +105,7 @@ class Region:
         return _corners_only(whole)
 
 
-def _corners_only(polygon: Polygon) -> Polygon:
+def _corners_only(polygon: BaseGeometry) -> Polygon:
     """Drop vertices in the middle of straight, axis-parallel edges."""
 
     def ring(coords: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,6 +116,8 @@ def _corners_only(polygon: Polygon) -> Polygon:
         kept = points[turns]
         return np.vstack([kept, kept[:1]])
 
+    if not isinstance(polygon, Polygon):
+        raise GeometryError(f"a region in {polygon.geom_type} parts cannot be one polygon.")
     rings = [ring(shapely.get_coordinates(r)) for r in (polygon.exterior, *polygon.interiors)]
     return Polygon(rings[0], rings[1:])
 
@@ -161,7 +165,7 @@ class Stitcher:
         self._edge: IntArray | None = None  # (2, W): regions and clusters of the last row
 
     def add(self, parts: StripParts) -> Iterator[list[Region]]:
-        """Add the next strip; gives the clusters that it finished, in order of their first number."""
+        """Add the next strip; gives the clusters that it finished, lowest number first."""
         first = self._count + 1  # clusters are numbered on from the same number
         self._count += max(len(parts.classes), int(parts.cluster_of.max(initial=0)))
         for i, shape in enumerate(parts.shapes):

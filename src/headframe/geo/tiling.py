@@ -8,6 +8,7 @@ tile alone counts. Tiles end at the scene's borders, where a tile's edge is the 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from headframe.core.errors import GridMismatchError
 from headframe.geo.window import Window
@@ -75,10 +76,7 @@ def tile_axis(
             "smaller --margin-px."
         )
     starts = (*range(0, length - tile_px, step), length - tile_px)
-    inner = tuple(
-        (after + before + tile_px - fade_px) // 2
-        for before, after in zip(starts, starts[1:], strict=False)
-    )
+    inner = tuple((after + before + tile_px - fade_px) // 2 for before, after in pairwise(starts))
     return TileAxis(length, tile_px, starts, (0, *inner, length), fade_px)
 
 
