@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.text import Text
 
@@ -247,15 +246,21 @@ def _set_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+class _OneLine(logging.Handler):
+    """Prints a record as one line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        style = "yellow" if record.levelno < logging.ERROR else "red"
+        line = " ".join(record.getMessage().split())
+        error_console().print(Text.assemble((f"{level}: ", f"bold {style}"), line))
+
+
 def _set_logging(*, debug: bool) -> None:
     """Print our warnings as one line each on stderr; libraries speak only with ``--debug``."""
     root = logging.getLogger()
     ours = logging.getLogger("headframe")
-    ours.handlers = [
-        RichHandler(
-            console=error_console(), show_time=False, show_path=False, show_level=True, markup=False
-        )
-    ]
+    ours.handlers = [_OneLine()]
     ours.setLevel(logging.DEBUG if debug else logging.WARNING)
     ours.propagate = debug
     if debug:
