@@ -176,7 +176,7 @@ def _visible(sensor: Sensor, bands: Sequence[str]) -> tuple[int, ...]:
 
 
 def _offset_forgotten(case: _Case) -> tuple[str, str] | None:
-    if case.scaling.offset != 0:
+    if case.scaling.offset != 0 or case.trained.shape != (len(case.p01), 3):
         return None
     floor = np.percentile(case.value, 0.5, axis=1)
     darkest = case.p01 - case.trained[:, 0]
