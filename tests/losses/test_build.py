@@ -191,6 +191,24 @@ def test_focal_of_two_softmax_classes_is_that_of_one_logit():
         torch.testing.assert_close(loss(two, target), loss(logits, target))
 
 
+@pytest.mark.parametrize("alpha", [None, 0.25])
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 3.5])
+def test_focal_on_one_logit_is_that_of_smp(gamma, alpha):
+    logits, target = sample(1)
+    torch.testing.assert_close(
+        build_loss("focal", gamma=gamma, alpha=alpha)(logits, target),
+        smp.losses.FocalLoss("binary", gamma=gamma, alpha=alpha, ignore_index=255)(logits, target),
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_focal_gradient_of_a_sure_pixel_is_finite_for_small_gamma(channels):
+    logits, target = sample(channels)
+    leaf = (1e4 * logits).requires_grad_()
+    build_loss("focal", gamma=0.5)(leaf, target).backward()
+    assert torch.isfinite(leaf.grad).all()
+
+
 def test_focal_class_weights_scale_the_class():
     logits, target = sample(3)
     target[target == 1] = 0
@@ -359,6 +377,7 @@ def test_losses_that_define_no_class_weights_say_so(name):
         ("gce", {"q": 0}, "q is 0"),
         ("focal", {"gamma": -1}, "gamma is -1"),
         ("focal", {"alpha": 1.5}, "alpha is 1.5"),
+        ("focal", {"alpha": 0.5, "class_weights": [1, 1]}, "give one of them"),
         ("tversky", {"alpha": -1}, "alpha -1"),
         ("tversky", {"alpha": 0, "beta": 0}, "not both 0"),
         ("bce_dice", {"overlap_weight": -1}, "overlap_weight is -1"),
@@ -378,8 +397,7 @@ def test_values_that_cannot_be_used(name, options, message):
         ("bce", 3, {}, "choose the ce loss"),
         ("ce", 3, {"class_weights": [1, 2]}, "2 values, the model 3 classes"),
         ("dice", 1, {"class_weights": [1, 2]}, "target only"),
-        ("focal", 1, {"class_weights": [1, 2]}, "replace class_weights by alpha"),
-        ("focal", 3, {"alpha": 0.2}, "use class_weights"),
+        ("focal", 3, {"alpha": 0.2}, "2 values, the model 3 classes"),
     ],
 )
 def test_options_that_do_not_fit_the_model(name, channels, options, message):

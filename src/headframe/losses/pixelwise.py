@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import segmentation_models_pytorch as smp
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -59,11 +58,13 @@ class CrossEntropy(MaskedLoss):
 
 
 class Focal(MaskedLoss):
-    """Focal loss (Lin et al. 2017, eq. 5): mean of a_y (1 - p_y)^gamma * -log p_y.
+    """Focal loss (Lin et al. 2017, eq. 5): mean of w_y (1 - p_y)^gamma * -log p_y.
 
-    One logit: segmentation_models_pytorch's, with ``alpha`` the weight of the target and 1 - alpha
-    that of the background. More: a softmax, where that package scores each class by itself with a
-    sigmoid, which no softmax model is read with. With gamma = 0 and no alpha it is cross-entropy.
+    ``alpha``, for two classes, is short for class weights (1 - alpha, alpha), background first;
+    weights do not divide the mean. With gamma = 0 and no weights it is cross-entropy.
+    segmentation_models_pytorch's is not used: with gamma below 1 its gradient is NaN at a pixel
+    that is surely right, and of several classes it scores each with a sigmoid of its own, which no
+    softmax model is read with. On one logit and gamma of 1 or more the two agree.
     """
 
     def __init__(
@@ -78,23 +79,15 @@ class Focal(MaskedLoss):
             raise RecipeError(f"focal gamma is {gamma}; give 0 or more.")
         if alpha is not None and not 0 <= alpha <= 1:
             raise RecipeError(f"focal alpha is {alpha}; give a value in 0..1.")
+        if alpha is not None and class_weights is not None:
+            raise RecipeError("focal alpha and class_weights say the same thing; give one of them.")
         self.gamma = gamma
-        self.alpha = alpha
-        self.class_weights = check_weights(class_weights)
-        self.binary = smp.losses.FocalLoss("binary", alpha=alpha, gamma=gamma)
+        self.class_weights = check_weights(
+            (1 - alpha, alpha) if alpha is not None else class_weights
+        )
 
     def measure(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the mean over valid pixels (see the base class)."""
-        if logits.shape[1] == 1:
-            if self.class_weights is not None:
-                raise RecipeError(
-                    "the focal loss of two classes weighs them by alpha; "
-                    "replace class_weights by alpha, the weight of the target in 0..1."
-                )
-            loss: Tensor = self.binary(logits[:, 0][valid], target[valid])
-            return loss
-        if self.alpha is not None:
-            raise RecipeError("focal alpha is for two classes; use class_weights instead.")
         log_p = log_likelihood(logits, target, valid)
         loss = -log_p
         if self.gamma > 0:
