@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.transform import from_origin
+from rasterio.warp import transform
 
 TIMES_OF_DAY = frozenset({"created", "updated", "seconds", "wall_seconds", "date", "started"})
 LOSS_TOLERANCE = 1e-4
@@ -109,7 +110,6 @@ def write_scene(
 
 
 def placemark(site: str, box: tuple[float, float, float, float]) -> str:
-    from rasterio.warp import transform
 
     west, south, east, north = box
     xs, ys = [west, east, east, west, west], [south, south, north, north, south]
@@ -190,7 +190,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-# --- killing ---------------------------------------------------------------------------------------
+# --- killing ------------------------------------------------------------------------------------
 
 
 def complete(job: Job, out: Path, *, rerun: bool = False) -> float:
