@@ -183,6 +183,7 @@ def _offset_forgotten(case: _Case) -> tuple[str, str] | None:
     middle = case.p50 - case.trained[:, 1]
     # Every band is lifted by about 0.1, dark pixels included; snow and cloud lift by far more.
     lifted = (floor >= 0.095) & (darkest > 0.04) & (darkest < 0.16) & (middle > 0.03)
+    lifted &= case.p50 < case.trained[:, 2] + _OFFSET
     if not lifted.all():
         return None
     return (
