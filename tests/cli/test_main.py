@@ -151,6 +151,16 @@ def test_our_warnings_are_one_line_each_and_others_are_silent(verb, capsys):
     assert capsys.readouterr().err == f"warning: chip {'x' * 200} skipped\n"
 
 
+def test_an_interrupted_training_is_told_to_resume(monkeypatch, verb, capsys):
+    def stops() -> None:
+        raise KeyboardInterrupt
+
+    verb(stops)
+    monkeypatch.setitem(cli.VERBS, "train", cli.VERBS["fake"])
+    assert run("train") == 130
+    assert "run the same command again with --resume to resume" in capsys.readouterr().err
+
+
 def test_sigterm_is_an_interruption(verb, capsys):
     def waits() -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -145,7 +145,8 @@ def _run(words: list[str], *, debug: bool) -> int:
             error_console().print_exception()
         return _report(exc, debug=debug)
     if code == INTERRUPTED:
-        _complain("interrupted; run the same command again to resume")
+        more = " with --resume" if verb == "train" and "--resume" not in words else ""
+        _complain(f"interrupted; run the same command again{more} to resume")
     return code if isinstance(code, int) else 0
 
 

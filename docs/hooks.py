@@ -1,0 +1,31 @@
+"""mkdocs hooks: modules of a room, and pictures that may be absent."""
+
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headframe"
+_ROOM = re.compile(r"^<!-- modules of (\w+) -->$", re.MULTILINE)
+_PICTURE = re.compile(r"^<!-- picture (\S+): (.+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown, page, config, **_):
+    """Write out the modules of a room and the pictures that ``scripts/docs_pictures.py`` drew."""
+    markdown = _ROOM.sub(lambda match: _modules(match[1]), markdown)
+    folder = Path(config["docs_dir"])
+    up = "../" * page.file.src_uri.count("/")
+
+    def picture(match):
+        if not (folder / "pictures" / match[1]).is_file():
+            return f"*(No picture here: `python scripts/docs_pictures.py` draws it. {match[2]})*"
+        return f"![{match[2]}]({up}pictures/{match[1]})\n\n*{match[2]}*"
+
+    return _PICTURE.sub(picture, markdown)
+
+
+def _modules(room):
+    names = []
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] != "__init__" and not parts[-1].startswith("_"):
+            names.append("headframe." + ".".join(parts))
+    return "\n\n".join(f"::: {name}" for name in names)
