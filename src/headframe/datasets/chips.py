@@ -1,0 +1,335 @@
+"""Chips of a data set and their pixels, from either layout."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from odc.geo.geobox import GeoBox
+
+from headframe.core.classmap import IGNORE_INDEX, label_class_map
+from headframe.core.errors import (
+    DatasetError,
+    FormatError,
+    GridMismatchError,
+    MissingFileError,
+)
+from headframe.core.progress import SILENT, Progress
+from headframe.core.sensors import Sensor, get_sensor
+from headframe.datasets.layout import (
+    JOURNAL_NAME,
+    Layout,
+    find_files,
+    find_layout,
+    sidecar,
+)
+from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
+from headframe.datasets.pixels import (
+    ChipHeader,
+    PixelRules,
+    name_bands,
+    read_header,
+    read_mask,
+    read_pixels,
+)
+from headframe.datasets.splits import group_sites
+from headframe.io.labels import read_label_png
+
+Target = Literal["binary", "full"]
+DEFAULT_SENSOR = "sentinel-2-l1c"
+_LOG = logging.getLogger("headframe")
+_MASK_TARGET = 2
+"""Class of 1 in {0, 1} masks, by the numbering of label PNGs."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One labelled image.
+
+    Attributes:
+        site: name of its folder.
+        split: ``train``, ``val``, ``test``; None where the data set has no splits.
+        image: the raster.
+        label: PNG of classes, or raster of {0, 1}.
+        valid: PNG, 0 where the image has no data; None where nodata is in the image alone.
+    """
+
+    site: str
+    split: str | None
+    image: Path
+    label: Path
+    valid: Path | None
+
+    @property
+    def key(self) -> str:
+        """Name within the data set: ``site/00000``."""
+        return f"{self.site}/{self.image.stem}"
+
+
+@dataclass(frozen=True)
+class ChipArrays:
+    """Pixels of one chip.
+
+    Attributes:
+        image: (C, H, W), float32, physical unit of the sensor; NaN in every band where there is
+            no data in any.
+        label: (H, W), uint8; ``binary``: 0, 1 = target, 255 = cloud or nodata; ``full``: classes
+            of the class map, 255 = nodata.
+        geobox: grid of the chip, or None without a CRS.
+    """
+
+    image: npt.NDArray[np.float32]
+    label: npt.NDArray[np.uint8]
+    geobox: GeoBox | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pixel has data."""
+        return bool(np.isnan(self.image).all())
+
+
+class ChipDataset:
+    """A data set on disk. Made by ``open_dataset``; nothing but names is read until asked for."""
+
+    def __init__(self, layout: Layout, chips: tuple[Chip, ...], manifest: Manifest) -> None:
+        self.layout = layout
+        self.manifest = manifest
+        self._chips = chips
+        self._told: set[Path] = set()
+        self._rules = PixelRules(get_sensor(manifest.sensor), manifest)
+
+    @property
+    def root(self) -> Path:
+        """The data set's folder."""
+        return self.layout.root
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Common names in the order of ``ChipArrays.image``."""
+        return self.manifest.bands
+
+    def chips(self, split: str | None = None) -> tuple[Chip, ...]:
+        """Chips of one split, or all, sorted by split, site and number."""
+        return tuple(c for c in self._chips if split is None or c.split == split)
+
+    @cached_property
+    def identifier(self) -> str:
+        """16 hex digits that change with the chips, their sizes and their splits."""
+        facts = sorted((c.split or "", c.key, c.image.stat().st_size) for c in self._chips)
+        text = json.dumps([self.bands, facts])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def site_groups(self) -> dict[str, str]:
+        """Group of every site by name and by footprint (see ``splits.group_sites``).
+
+        Chips whose headers cannot be read have no footprint.
+        """
+        outlines: dict[str, list[shapely.Geometry]] = {c.site: [] for c in self._chips}
+        for chip in self._chips:
+            header = self.header(chip)
+            if header is not None and header.outline is not None:
+                outlines[chip.site].append(header.outline)
+        return group_sites(outlines)
+
+    def header(self, chip: Chip) -> ChipHeader | None:
+        """Size, grid and outline of a chip; None, with a warning, where it cannot be read."""
+        try:
+            return read_header(chip.image)
+        except (FormatError, MissingFileError) as exc:
+            self._tell(chip, str(exc))
+            return None
+
+    def read(self, chip: Chip, *, target: Target = "binary") -> ChipArrays:
+        """Read one chip.
+
+        An image that cannot be read, or has no data at all, is reported once and comes back as
+        nodata only, labels ignored, so that it counts nowhere.
+
+        Args:
+            chip: one of ``chips()``.
+            target: ``binary`` or ``full``, see ``ChipArrays.label``.
+
+        Raises:
+            BandError: a band of the data set is missing.
+            UnitError: float reflectance with a scale for integers.
+            FormatError: the label cannot be read or holds unknown values.
+            MissingFileError: the label is gone.
+            GridMismatchError: label and image differ in size.
+        """
+        label = self._label(chip)
+        try:
+            pixels = read_pixels(chip.image, self._rules)
+            image, geobox = pixels.values, pixels.geobox
+        except (FormatError, MissingFileError) as exc:
+            self._tell(chip, str(exc))
+            image = np.full((len(self.bands), *label.shape), np.nan, np.float32)
+            geobox = None
+        _same_size(chip.label, label.shape, chip.image, image.shape[1:])
+        if chip.valid is not None:
+            valid = read_mask(chip.valid)
+            _same_size(chip.valid, valid.shape, chip.image, image.shape[1:])
+            image[:, valid == 0] = np.nan
+        missing = np.isnan(image).any(axis=0)
+        image[:, missing] = np.nan
+        if missing.all():
+            self._tell(chip, f"{chip.image}: every pixel is nodata.")
+        label = self._as_target(label, target)
+        label[missing] = IGNORE_INDEX
+        return ChipArrays(image, label, geobox)
+
+    def readable(
+        self,
+        split: str | None = None,
+        *,
+        target: Target = "binary",
+        progress: Progress = SILENT,
+    ) -> Iterator[tuple[Chip, ChipArrays]]:
+        """Read chip after chip, leaving out those without any data (each is reported)."""
+        chips = self.chips(split)
+        progress.start("Reading chips", len(chips))
+        for chip in chips:
+            arrays = self.read(chip, target=target)
+            if not arrays.empty:
+                yield chip, arrays
+            progress.advance()
+        progress.finish()
+
+    def _label(self, chip: Chip) -> npt.NDArray[np.uint8]:
+        """Classes (H, W) by the class map, 255 = ignore."""
+        if chip.label.suffix.lower() == ".png" and self.manifest.labels == "index":
+            return read_label_png(chip.label, self.manifest.class_map).copy()
+        values = read_mask(chip.label)
+        top = 1 if self.manifest.labels == "mask" else len(self.manifest.classes) - 1
+        alien = np.setdiff1d(values, [*range(top + 1), IGNORE_INDEX])
+        if alien.size:
+            raise FormatError(
+                f"{chip.label}: value {alien[0]} is no class; masks hold 0 to {top}. "
+                "Correct the label or the class map in dataset.json."
+            )
+        if self.manifest.labels == "mask":
+            return np.where(values == 1, np.uint8(_MASK_TARGET), values)
+        return values
+
+    def _as_target(self, label: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
+        if target == "full":
+            return label
+        names = self.manifest.class_map.names
+        table = np.full(256, IGNORE_INDEX, np.uint8)
+        for index, name in enumerate(names):
+            table[index] = IGNORE_INDEX if name == "cloud" else int(index == len(names) - 1)
+        return np.asarray(table[label])
+
+    def _tell(self, chip: Chip, reason: str) -> None:
+        if chip.image not in self._told:
+            self._told.add(chip.image)
+            _LOG.warning("%s Chip %s is skipped.", reason, chip.key)
+
+
+def open_dataset(
+    path: Path | str, *, sensor: str | None = None, bands: Sequence[str] | None = None
+) -> ChipDataset:
+    """Open a data set made by ``headframe label``, or a raw folder of images and masks.
+
+    Args:
+        path: folder with ``<split>/images/<site>/``, ``val`` and ``test`` beside ``train`` or
+            inside it; or with ``images/<site>/*.tif`` and ``masks|labels/<site>/*.tif|png``.
+        sensor: sensor of a folder without ``dataset.json``; sentinel-2-l1c if not said.
+        bands: bands in file order, for such a folder whose files do not name theirs.
+
+    Raises:
+        MissingFileError: no such folder.
+        DatasetError: not a data set, no complete pair, or a split was interrupted.
+        BandError: the bands cannot be told.
+    """
+    layout = find_layout(Path(path))
+    if (layout.root / JOURNAL_NAME).exists():
+        raise DatasetError(
+            f"{layout.root}: moving chips between splits was interrupted. "
+            f"Finish it with `headframe dataset split {layout.root} --finish`."
+        )
+    chips = _pairs(layout)
+    if (layout.root / MANIFEST_NAME).is_file():
+        manifest = read_manifest(layout.root)
+    else:
+        manifest = _guess_manifest(chips, sensor or DEFAULT_SENSOR, bands)
+    if layout.kind == "raw":
+        chips = _with_splits(chips, manifest)
+    return ChipDataset(layout, chips, manifest)
+
+
+def _pairs(layout: Layout) -> tuple[Chip, ...]:
+    chips, lonely = [], []
+    for part in layout.parts:
+        for files in find_files(part):
+            if files.image is None or files.label is None:
+                lonely.append(files.image or files.label)
+                continue
+            valid = sidecar(part, "valid", files.image)
+            chips.append(Chip(files.site, part.split, files.image, files.label, valid))
+    if lonely:
+        _LOG.warning(
+            "%s: %d files have no partner and are skipped, the first is %s.",
+            layout.root,
+            len(lonely),
+            lonely[0],
+        )
+    if not chips:
+        raise DatasetError(f"{layout.root}: no image has a label. Names must agree but for suffix.")
+    return tuple(chips)
+
+
+def _with_splits(chips: tuple[Chip, ...], manifest: Manifest) -> tuple[Chip, ...]:
+    """Take the splits of a raw folder from its manifest, by chip or by site."""
+    of = {name: split for split, names in manifest.splits.items() for name in names}
+    placed = [Chip(c.site, of.get(c.key, of.get(c.site)), c.image, c.label, c.valid) for c in chips]
+    order = {"train": 0, "val": 1, "test": 2}
+    return tuple(sorted(placed, key=lambda c: (order.get(c.split or "", 3), c.site, c.image)))
+
+
+def _guess_manifest(
+    chips: tuple[Chip, ...], sensor_name: str, bands: Sequence[str] | None
+) -> Manifest:
+    """Describe a folder without ``dataset.json`` from its first readable image."""
+    sensor = get_sensor(sensor_name)
+    header = _first_header(chips)
+    named = name_bands(header, sensor, bands)
+    masks = chips[0].label.suffix.lower() != ".png"
+    return Manifest(
+        sensor=sensor.name,
+        bands=named,
+        gsd_m=_gsd_m(header, sensor, named),
+        classes=label_class_map(),
+        labels="mask" if masks else "index",
+    )
+
+
+def _first_header(chips: tuple[Chip, ...]) -> ChipHeader:
+    for chip in chips:
+        try:
+            return read_header(chip.image)
+        except (FormatError, MissingFileError):
+            continue
+    raise DatasetError(f"{chips[0].image}: neither it nor any other image can be read.")
+
+
+def _gsd_m(header: ChipHeader, sensor: Sensor, bands: tuple[str, ...]) -> float:
+    """Pixel size: the sensor's own where the file agrees to a fifth or does not say."""
+    own = min(sensor.band(name).gsd_m for name in bands)
+    if header.pixel_m is None or abs(header.pixel_m / own - 1) < 0.2:
+        return own
+    return round(header.pixel_m, 2)
+
+
+def _same_size(path: Path, shape: tuple[int, ...], image: Path, expected: tuple[int, ...]) -> None:
+    if tuple(shape) != tuple(expected):
+        raise GridMismatchError(
+            f"{path}: is {shape[0]} x {shape[1]} pixels; {image.name} is "
+            f"{expected[0]} x {expected[1]}. Make the label anew from this image."
+        )

@@ -1,0 +1,158 @@
+"""Where the files of a data set lie: splits, sites, and pairs by stem."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headframe.core.errors import DatasetError, MissingFileError
+
+SPLITS = ("train", "val", "test")
+JOURNAL_NAME = ".split-moves.json"
+"""Beside ``dataset.json`` while ``dataset split`` moves files; left behind by a killed run."""
+
+IMAGE_SUFFIXES = (".tif", ".tiff")
+LABEL_SUFFIXES = (".png", ".tif", ".tiff")
+IMAGES = "images"
+LABEL_FOLDERS = ("labels", "masks")
+_FLAT = "."
+
+_AGM_SUFFIX = re.compile(r"[\W_]*agm[\W_]*region(?:[\W_]*\d+)?$")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of a data set, or the whole of a raw folder.
+
+    Attributes:
+        split: ``train``, ``val``, ``test``; None for a raw folder.
+        root: folder that holds ``images`` and ``labels`` or ``masks``.
+    """
+
+    split: str | None
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        """Folder of the images."""
+        return self.root / IMAGES
+
+    @property
+    def labels(self) -> Path | None:
+        """Folder of the labels, or None where there is none."""
+        folders = [self.root / name for name in LABEL_FOLDERS if (self.root / name).is_dir()]
+        return folders[0] if folders else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Parts of a data set as they lie on disk.
+
+    Attributes:
+        root: the data set's folder.
+        kind: ``split`` (``<split>/images/<site>/``) or ``raw`` (``images/<site>/``).
+        parts: non-empty; splits in the order train, val, test.
+    """
+
+    root: Path
+    kind: Literal["split", "raw"]
+    parts: tuple[Part, ...]
+
+    def home(self, split: str) -> Path:
+        """Folder of ``split``, also where it does not exist yet.
+
+        Both trees drawn for the 8-band Landsat set are kept as they are found: ``val`` and
+        ``test`` beside ``train`` or inside it.
+        """
+        for part in self.parts:
+            if part.split == split:
+                return part.root
+        nested = any(part.root.parent.name == "train" for part in self.parts)
+        if nested and split != "train":
+            return self.root / "train" / split
+        return self.root / split
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files found for one stem of one site; a pair is complete with both.
+
+    Attributes:
+        part: split or raw folder they lie in.
+        site: name of the folder above the files.
+        stem: file name without suffix.
+        image: the image, or None for a label without one.
+        label: the label, or None for an image without one.
+    """
+
+    part: Part
+    site: str
+    stem: str
+    image: Path | None
+    label: Path | None
+
+
+def base_site(name: str) -> str:
+    """Site behind a folder name: lower case, other characters ``_``, no ``_agm_region_<k>``.
+
+    Numbers that belong to the name stay: ``brazil_001`` and ``brazil_002`` are two sites.
+    """
+    plain = re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+    return _AGM_SUFFIX.sub("", plain) or plain
+
+
+def find_layout(root: Path) -> Layout:
+    """Tell how a data set lies on disk.
+
+    Raises:
+        MissingFileError: no such folder.
+        DatasetError: neither ``<split>/images`` nor ``images`` with ``masks`` or ``labels``.
+    """
+    if not root.is_dir():
+        raise MissingFileError(f"{root}: no such folder. Give the folder of a data set.")
+    parts = []
+    for split in SPLITS:
+        homes = [root / split] if split == "train" else [root / split, root / "train" / split]
+        parts += [Part(split, home) for home in homes if (home / IMAGES).is_dir()]
+    if parts:
+        return Layout(root, "split", tuple(parts))
+    if (root / IMAGES).is_dir() and Part(None, root).labels is not None:
+        return Layout(root, "raw", (Part(None, root),))
+    raise DatasetError(
+        f"{root}: no data set here; expected train/images/<site>/ and train/labels/<site>/, or "
+        "images/<site>/ and masks/<site>/. Make one with `headframe label`."
+    )
+
+
+def find_files(part: Part) -> Iterator[Files]:
+    """List what lies in one part, by site and stem in sorted order.
+
+    Files straight under ``images`` are their own sites, named by their stems.
+    """
+    images = _by_stem(part.images, IMAGE_SUFFIXES)
+    labels = _by_stem(part.labels, LABEL_SUFFIXES) if part.labels else {}
+    for site, stem in sorted(images.keys() | labels.keys()):
+        key = (site, stem)
+        yield Files(
+            part=part,
+            site=stem if site == _FLAT else site,
+            stem=stem,
+            image=images.get(key),
+            label=labels.get(key),
+        )
+
+
+def sidecar(part: Part, kind: str, image: Path) -> Path | None:
+    """File of ``kind`` (``valid`` or ``rgb``) that belongs to ``image``, if there is one."""
+    base = part.root / kind / image.relative_to(part.images)
+    found = [base.with_suffix(suffix) for suffix in LABEL_SUFFIXES]
+    return next((path for path in found if path.is_file()), None)
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[tuple[str, str], Path]:
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+            found.setdefault((path.parent.relative_to(folder).as_posix(), path.stem), path)
+    return found
