@@ -1,0 +1,243 @@
+"""Class polygons: out of label strips, and onto disk as GeoPackage and GeoParquet."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyogrio
+import rasterio.features
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyarrow import parquet
+from pyproj import CRS
+from shapely import Polygon
+
+from headframe.core.errors import OutputError
+from headframe.geo.coverage import StripLabels, StripParts, label_strip
+from headframe.io.files import replacing
+
+_COLUMNS = {
+    "class_id": pa.int32(),
+    "class": pa.string(),
+    "area_ha": pa.float64(),
+    "perimeter_m": pa.float64(),
+    "mean_score": pa.float64(),
+}
+
+
+def strip_parts(
+    classes: NDArray[np.uint8], scores: NDArray[np.float32], *, first_row: int
+) -> StripParts:
+    """Draw the regions of a strip of a scene.
+
+    Args:
+        classes: (h, W); 0 and 255 have no regions.
+        scores: (h, W), score of each pixel's class, 0-1.
+        first_row: the strip's first row in the scene.
+
+    Returns:
+        Polygons along pixel edges, in pixel coordinates of the scene.
+    """
+    labels = label_strip(classes)
+    count = len(labels.classes)
+    inside = labels.components > 0
+    numbers = labels.components[inside] - 1
+    return StripParts(
+        classes=labels.classes,
+        cluster_of=labels.cluster_of,
+        pixels=np.bincount(numbers, minlength=count),
+        score_sum=np.bincount(numbers, scores[inside], count).astype(np.float64),
+        shapes=_outlines(labels, first_row),
+        seams=np.stack(
+            [labels.components[0], labels.clusters[0], labels.components[-1], labels.clusters[-1]]
+        ),
+    )
+
+
+def _outlines(labels: StripLabels, first_row: int) -> list[Polygon]:
+    found: list[Polygon | None] = [None] * len(labels.classes)
+    # A transform of our own, so that coordinates are scene pixels without rounding.
+    transform = Affine(1.0, 0.0, 0.0, 0.0, 1.0, float(first_row))
+    for outline, number in rasterio.features.shapes(
+        labels.components, mask=labels.components > 0, connectivity=4, transform=transform
+    ):
+        rings = outline["coordinates"]
+        found[int(number) - 1] = Polygon(rings[0], rings[1:])
+    return [polygon for polygon in found if polygon is not None]
+
+
+def write_parts(path: Path, parts: Sequence[StripParts]) -> None:
+    """Keep the parts of neighbouring strips in one file, all or nothing."""
+    rows = {
+        "strip": np.repeat(np.arange(len(parts)), [len(p.classes) for p in parts]),
+        "class": np.concatenate([p.classes for p in parts]),
+        "cluster": np.concatenate([p.cluster_of for p in parts]),
+        "pixels": np.concatenate([p.pixels for p in parts]),
+        "score_sum": np.concatenate([p.score_sum for p in parts]),
+    }
+    wkb = pa.array([w for p in parts for w in shapely.to_wkb(list(p.shapes))], pa.binary())
+    table = pa.table({**rows, "shape": wkb})
+    seams = np.stack([p.seams for p in parts]).astype("<i4")  # (strips, 4, W)
+    table = table.replace_schema_metadata(
+        {b"seams": seams.tobytes(), b"strips": str(len(parts)).encode()}
+    )
+    with replacing(path) as part:
+        pa.feather.write_feather(table, part, compression="lz4")
+
+
+def read_parts(path: Path) -> Iterator[StripParts]:
+    """Read what ``write_parts`` wrote, strip by strip."""
+    table = pa.feather.read_table(path, memory_map=False)
+    metadata = table.schema.metadata
+    strips = int(metadata[b"strips"])
+    seams = np.frombuffer(metadata[b"seams"], dtype="<i4").reshape(strips, 4, -1)
+    strip_of = table["strip"].to_numpy()
+    for strip in range(strips):
+        rows = table.filter(pa.array(strip_of == strip))
+        yield StripParts(
+            classes=rows["class"].to_numpy(),
+            cluster_of=rows["cluster"].to_numpy(),
+            pixels=rows["pixels"].to_numpy(),
+            score_sum=rows["score_sum"].to_numpy(),
+            shapes=list(shapely.from_wkb(rows["shape"].to_pylist())),
+            seams=seams[strip],
+        )
+
+
+@dataclass(frozen=True)
+class PolygonBatch:
+    """Finished polygons.
+
+    Attributes:
+        shapes: polygons in the layer's CRS.
+        class_id: class indices.
+        names: class names.
+        area_ha: geodesic areas, hectares.
+        perimeter_m: geodesic lengths of all rings, metres.
+        mean_score: mean score of the pixels, 0-1.
+    """
+
+    shapes: Sequence[Polygon]
+    class_id: Sequence[int]
+    names: Sequence[str]
+    area_ha: Sequence[float]
+    perimeter_m: Sequence[float]
+    mean_score: Sequence[float]
+
+    def __len__(self) -> int:
+        """Count the polygons."""
+        return len(self.shapes)
+
+    def table(self) -> dict[str, pa.Array]:
+        """Give the attribute columns by name."""
+        values = (self.class_id, self.names, self.area_ha, self.perimeter_m, self.mean_score)
+        return {
+            name: pa.array(list(column), kind)
+            for (name, kind), column in zip(_COLUMNS.items(), values, strict=True)
+        }
+
+
+class PolygonWriter:
+    """Streams polygons to a GeoPackage and a GeoParquet file that agree row for row.
+
+    Both appear under their final names only when the ``with`` block ends well.
+    """
+
+    def __init__(self, gpkg: Path, geoparquet: Path, *, crs: CRS, date: str) -> None:
+        """Prepare to write.
+
+        Args:
+            gpkg: GeoPackage, layer ``polygons``.
+            geoparquet: GeoParquet 1.0 with WKB geometry.
+            crs: of both.
+            date: ISO time noted as the GeoPackage's last change; fixed by the caller, so that
+                the same polygons give the same bytes.
+        """
+        self._final = (gpkg, geoparquet)
+        self._crs = crs
+        self._date = date
+        self._stack = ExitStack()
+        self.count = 0
+
+    def __enter__(self) -> "PolygonWriter":
+        """Open temporary files beside the final ones."""
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
+        self._stack.callback(pyogrio.set_gdal_config_options, {"OGR_CURRENT_DATE": None})
+        self._parts = [self._stack.enter_context(replacing(path)) for path in self._final]
+        with _as_output_error(self._final[1]):
+            self._parquet = parquet.ParquetWriter(self._parts[1], _schema(self._crs))
+        self._write_gpkg(_EMPTY, append=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
+        """Finish and check both files, or remove them."""
+        try:
+            if kind is None:
+                self._finish()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(kind, exc, trace)
+
+    def write(self, batch: PolygonBatch) -> None:
+        """Add polygons at the end of both files."""
+        self.count += len(batch)
+        with _as_output_error(self._final[1]):
+            columns = batch.table()
+            wkb = pa.array(list(shapely.to_wkb(list(batch.shapes))), pa.binary())
+            self._parquet.write_table(pa.table({**columns, "geometry": wkb}, _schema(self._crs)))
+        self._write_gpkg(batch, append=True)
+
+    def _write_gpkg(self, batch: PolygonBatch, *, append: bool) -> None:
+        columns = {name: column.to_numpy(False) for name, column in batch.table().items()}
+        frame = geopandas.GeoDataFrame(columns, geometry=list(batch.shapes), crs=self._crs)
+        with _as_output_error(self._final[0]):
+            pyogrio.write_dataframe(
+                frame,
+                self._parts[0],
+                driver="GPKG",
+                layer="polygons",
+                append=append,
+                geometry_type="Polygon",
+            )
+
+    def _finish(self) -> None:
+        with _as_output_error(self._final[1]):
+            self._parquet.close()
+            rows = parquet.read_metadata(self._parts[1]).num_rows
+        with _as_output_error(self._final[0]):
+            features = pyogrio.read_info(self._parts[0], force_feature_count=True)["features"]
+        if (rows, features) != (self.count, self.count):
+            raise OutputError(
+                f"{self._final[0]}: only {min(rows, features)} of {self.count} polygons were "
+                "written. Free some space or choose another --out."
+            )
+
+
+_EMPTY = PolygonBatch((), (), (), (), (), ())
+
+
+def _schema(crs: CRS) -> pa.Schema:
+    column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": crs.to_json_dict()}
+    geo = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    fields = [*_COLUMNS.items(), ("geometry", pa.binary())]
+    return pa.schema(fields, metadata={"geo": json.dumps(geo)})
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:  # pyogrio's errors are RuntimeErrors
+        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise OutputError(
+            f"{path}: cannot be written ({reason}). Free some space or choose another --out."
+        ) from exc
