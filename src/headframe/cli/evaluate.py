@@ -29,6 +29,12 @@ def evaluate(
     boundary_px: Annotated[
         int, typer.Option(min=1, help="Width of the boundary of boundary IoU, pixels.")
     ] = 3,
+    sensor: Annotated[
+        str | None, typer.Option(help="Sensor of a folder without dataset.json.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Its bands in file order: blue,green,red.")
+    ] = None,
 ) -> None:
     """Score a model on a data set: IoU, F1, precision, recall, accuracy, boundary IoU.
 
@@ -52,7 +58,8 @@ def evaluate(
     if flips not in (None, 1, 2, 4, 8):
         raise UnknownNameError.of("number of --flips", str(flips), ("1", "2", "4", "8"))
     bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
-    opened = open_dataset(dataset)
+    named = None if bands is None else tuple(band.strip() for band in bands.split(","))
+    opened = open_dataset(dataset, sensor=sensor, bands=named)
     with console.progress() as progress:
         found = run_evaluation(
             bundle,

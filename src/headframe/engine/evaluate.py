@@ -206,7 +206,7 @@ def write_report(evaluation: Evaluation, bundle: Bundle, dataset: ChipDataset, o
         writer.writerow([site, *("" if math.isnan(v) else round(v, 6) for v in row.values())])
     write_text(out / "sites.csv", text.getvalue())
     rows = [
-        (f"{title}: {r.chip.site}/{r.chip.image.stem}, IoU {r.target_iou():.2f}", r.chip)
+        (f"{title}: {r.chip.key}, IoU {r.target_iou():.2f}", r.chip)
         for title, r in ranked(evaluation)
     ]
     draw_panels(bundle, dataset, rows, out / "panels.png")

@@ -9,7 +9,15 @@ from headframe.core.classmap import ClassMap
 from headframe.datasets.chips import Chip
 from headframe.metrics.bootstrap import bootstrap_interval
 from headframe.metrics.confusion import Counts, total
-from headframe.metrics.scores import LEFT_OUT, PAPER, Mode, Scores, outcome_counts, scores
+from headframe.metrics.scores import (
+    LEFT_OUT,
+    PAPER,
+    Mode,
+    Scores,
+    ZeroDivision,
+    outcome_counts,
+    scores,
+)
 
 BOUNDARY_PX = 3
 """Default width of the boundary that boundary IoU compares: 30 m on Sentinel-2."""
@@ -75,9 +83,14 @@ class Evaluation:
         either = sum(result.boundary[1] for result in self.chips)
         return both / either if either else float("nan")
 
-    def scores(self, mode: Mode) -> Scores:
-        """Scores of all chips; absent classes are left out of means."""
-        return scores(self.confusions, mode=mode, zero_division=LEFT_OUT)
+    @property
+    def counted(self) -> list[Counts]:
+        """``confusions`` of chips with a counted pixel; all of them where none has one."""
+        return [c for c in self.confusions if c.any()] or self.confusions
+
+    def scores(self, mode: Mode, zero_division: ZeroDivision = LEFT_OUT) -> Scores:
+        """Scores of all chips with a counted pixel; absent classes are left out of means."""
+        return scores(self.counted, mode=mode, zero_division=zero_division)
 
     def by(self, key: Callable[[Chip], str]) -> dict[str, list[Counts]]:
         """Confusion matrices by ``key`` of their chip, keys sorted."""
@@ -103,7 +116,7 @@ class Evaluation:
         1 for IoU and 0 for precision and recall (see ``metrics.scores.PAPER``).
         """
         pooled = self.scores("pooled")
-        paper = scores(self.confusions, mode="imagewise", zero_division=PAPER)
+        paper = self.scores("imagewise", PAPER)
         splits = self.by(lambda chip: chip.split or "none")
         value: dict[str, Any] = {
             "model": self.model,
@@ -111,6 +124,7 @@ class Evaluation:
             "split": self.split,
             "target": self.classes.names[-1],
             "chips": len(self.chips),
+            "chips_without_data": sum(not counts.any() for counts in self.confusions),
             "pixels": int(total(self.confusions, len(self.classes)).sum()),
             "pooled": _headline(pooled),
             "imagewise": _headline(self.scores("imagewise")),

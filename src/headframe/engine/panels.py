@@ -17,7 +17,7 @@ from headframe.io.files import replacing
 
 Rgb = NDArray[np.uint8]
 
-HIT, FALSE_ALARM, MISS = (0, 158, 115), (213, 94, 0), (86, 180, 233)
+HIT, FALSE_ALARM, MISS = (0, 158, 115), (204, 121, 167), (86, 180, 233)
 """Error colours of Okabe and Ito, told apart by colour-blind readers."""
 IGNORED = (190, 190, 190)
 _SAMPLES = 4
@@ -34,8 +34,8 @@ def stretch(image: NDArray[np.float32], bands: Sequence[str]) -> Rgb:
         bands: common names of the C bands.
 
     Returns:
-        (H, W, 3) sRGB; the 2nd to 98th percentile of all shown bands together become 0..255, so
-        that colours keep their balance; nodata is grey.
+        (H, W, 3) sRGB; of each band its 2nd percentile (haze, strongest in blue) is taken off,
+        then one scale for all bands makes the 98th percentile white; nodata is grey.
     """
     names = list(bands)
     colours = ("red", "green", "blue")
@@ -44,8 +44,8 @@ def stretch(image: NDArray[np.float32], bands: Sequence[str]) -> Rgb:
     nodata = np.isnan(picture).any(axis=0)
     if nodata.all():
         return np.full((*nodata.shape, 3), IGNORED, np.uint8)
-    low, high = np.percentile(picture[:, ~nodata], [2, 98])
-    scaled = np.clip((picture - low) / max(high - low, 1e-12), 0, 1)
+    picture -= np.percentile(picture[:, ~nodata], 2, axis=1)[:, None, None]
+    scaled = np.clip(picture / max(np.percentile(picture[:, ~nodata], 98), 1e-12), 0, 1)
     rgb: Rgb = (255 * np.where(nodata, 0, scaled)).round().astype(np.uint8).transpose(1, 2, 0)
     rgb[nodata] = IGNORED
     return rgb
@@ -125,7 +125,7 @@ def draw_samples(bundle: Bundle, dataset: ChipDataset, chips: Sequence[Chip], pa
     """Draw up to four chips, spread evenly over ``chips``; see ``draw_panels``."""
     count = min(_SAMPLES, len(chips))
     places = np.linspace(0, len(chips) - 1, count).round().astype(int)
-    rows = [(f"{chips[i].site}/{chips[i].image.stem}", chips[i]) for i in places]
+    rows = [(chips[i].key, chips[i]) for i in places]
     draw_panels(bundle, dataset, rows, path)
 
 
