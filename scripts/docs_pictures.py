@@ -1,0 +1,160 @@
+"""Draw the pictures of the documentation into docs/pictures, which is never committed.
+
+Real imagery is drawn where ../shared/data is present, a drawn landscape otherwise. A picture that
+cannot be drawn is left out; its page then says so.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import rasterio
+from headframe.datasets.drawn.landscape import draw_landscape
+from numpy.typing import NDArray
+
+from headframe.core.errors import HeadframeError
+from headframe.core.modelspec import InputSpec
+from headframe.engine.bundle import load_bundle, shipped_bundles
+from headframe.engine.prediction import score_chip
+from headframe.geo.window import Window
+from headframe.io.scene import SceneOptions, open_scene
+
+plt.switch_backend("Agg")  # no window
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+PICTURES = ROOT / "docs" / "pictures"
+RGB = ("red", "green", "blue")
+INPUTS = InputSpec("sentinel-2-l1c", RGB, 10.0, (0.1,) * 3, (0.1,) * 3, ((0.01, 0.1, 0.4),) * 3)
+_log = logging.getLogger("headframe.docs")
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A chip: reflectance (3, H, W) in red, green, blue, its mask (H, W) of 0 and 1, its name."""
+
+    image: Pixels
+    mask: Mask
+    name: str
+
+
+def examples(count: int) -> list[Example]:
+    """Give chips with a fair share of target: real ones where they are to be had."""
+    folder = SHARED / "tailings-brazil"
+    if not folder.is_dir():
+        return [drawn(seed) for seed in range(count)]
+    found: list[Example] = []
+    for path in sorted((folder / "masks").glob("*/00000.tif")):
+        with rasterio.open(path) as file:
+            mask = file.read(1)
+        if not 0.05 < float((mask == 1).mean()) < 0.4:
+            continue
+        site = path.parent.name
+        source = str(folder / "images" / site / path.name)
+        with open_scene(source, inputs=INPUTS, options=SceneOptions()) as chip:
+            found.append(Example(chip.read(Window(0, 0, *chip.shape)), mask, site))
+        if len(found) == count:
+            break
+    return found
+
+
+def drawn(seed: int) -> Example:
+    scene = draw_landscape(seed, 256)
+    blue, green, red = (scene.bands[i].astype(np.float32) / 10_000 for i in (1, 2, 3))
+    mask = (scene.truth == 2).astype(np.uint8)
+    return Example(np.stack([red, green, blue]), mask, f"drawn landscape {seed}")
+
+
+def colours(image: Pixels) -> Pixels:
+    """Stretch (3, H, W) reflectance to (H, W, 3) in 0-1 by its 1st and 99th percentiles."""
+    low, high = np.nanpercentile(image, [1, 99], axis=(1, 2), keepdims=True)
+    scaled = (image - low) / np.maximum(high - low, 1e-6)
+    return np.asarray(np.nan_to_num(scaled).clip(0, 1).transpose(1, 2, 0), np.float32)
+
+
+def overlay(image: Pixels, mask: NDArray[np.bool_]) -> Pixels:
+    shown = colours(image)
+    shown[mask] = 0.45 * shown[mask] + 0.55 * np.array([0.9, 0.33, 0.05], np.float32)
+    return shown
+
+
+def save(name: str, panels: list[tuple[str, Pixels]], *, columns: int) -> None:
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, picture) in zip(axes.flat, panels, strict=False):
+        axis.imshow(picture, cmap="viridis", interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    figure.savefig(PICTURES / name, dpi=110)
+    plt.close(figure)
+
+
+def tailings() -> None:
+    chips = examples(4)
+    panels = [(c.name, colours(c.image)) for c in chips]
+    panels += [("labelled", overlay(c.image, c.mask == 1)) for c in chips]
+    save("tailings.png", panels, columns=4)
+
+
+def labels() -> None:
+    chip = examples(2)[-1]
+    label = 2 * (chip.mask == 1).astype(np.float32)
+    together = overlay(chip.image, chip.mask == 1)
+    panels = [("image", colours(chip.image)), ("label", label), ("together", together)]
+    save("labels.png", panels, columns=3)
+
+
+def contact() -> None:
+    save("contact.png", [(c.name, overlay(c.image, c.mask == 1)) for c in examples(12)], columns=6)
+
+
+def scene() -> None:
+    path = SHARED / "scenes" / "s2_l1c_20181013_uint8.tif"
+    if not path.is_file():
+        save("scene.png", [("drawn", colours(drawn(11).image))], columns=1)
+        return
+    with rasterio.open(path) as file:
+        shape = (file.height // 4, file.width // 4)
+        image = file.read([4, 3, 2], out_shape=(3, *shape)).astype(np.float32)
+    image[:, (image == 0).all(axis=0)] = np.nan
+    save("scene.png", [("Sentinel-2 L1C, 13 October 2018", colours(image))], columns=1)
+
+
+def mapped() -> None:
+    names = shipped_bundles()
+    if not names:
+        return
+    bundle = load_bundle(names[0])
+    panels = []
+    for chip in examples(3):
+        score = score_chip(bundle, chip.image)
+        panels += [
+            (chip.name, colours(chip.image)),
+            ("score", score[0]),
+            ("mapped", overlay(chip.image, bundle.classes_of(score) == 1)),
+        ]
+    save("map.png", panels, columns=3)
+
+
+def main() -> None:
+    drawers: tuple[Callable[[], None], ...] = (tailings, labels, contact, scene, mapped)
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    PICTURES.mkdir(parents=True)
+    for draw in drawers:
+        try:
+            draw()
+        except HeadframeError as exc:
+            _log.warning("no picture by %s: %s", draw.__name__, exc)
+
+
+if __name__ == "__main__":
+    main()
