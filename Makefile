@@ -49,7 +49,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/python scripts/docs_pictures.py
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 clean:
 	rm -rf site demo docs/pictures .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
