@@ -211,7 +211,7 @@ def test_the_report(dataset, tmp_path, fakes):
 
 def test_a_report_that_cannot_be_written(dataset, tmp_path, fakes):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be made a folder"):
         evaluate(fakes.bundle(), dataset, split="all", out=tmp_path / "file")
 
 
@@ -243,3 +243,9 @@ def test_a_chip_without_data_counts_nowhere(fakes):
         assert found[part] == alone[part]
     nothing = evaluate(fakes.bundle(), fakes.FakeDataset([("south", None, *gone)])).to_json()
     assert nothing["pooled"]["iou"] is None
+
+
+def test_a_folder_without_permission(dataset, tmp_path, fakes, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(OutputError, match="cannot be written"):
+        evaluate(fakes.bundle(), dataset, split="all", out=tmp_path)

@@ -1,7 +1,7 @@
 """`headframe evaluate`: how good a model is on a labelled data set."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -47,16 +47,14 @@ def evaluate(
         headframe evaluate tailings-s2-rgb DATASET --json
     """
     from headframe.cli import console
-    from headframe.core.errors import UnknownNameError
     from headframe.datasets.chips import open_dataset
     from headframe.engine.bundle import load_bundle
     from headframe.engine.evaluate import evaluate as run_evaluation
 
-    grouping: Literal["site"] | None = "site" if by == "site" else None
-    if by != grouping:
-        raise UnknownNameError.of("--by", str(by), ("site",))
+    if by not in (None, "site"):
+        raise typer.BadParameter(f"{by!r} is not site.", param_hint="--by")
     if flips not in (None, 1, 2, 4, 8):
-        raise UnknownNameError.of("number of --flips", str(flips), ("1", "2", "4", "8"))
+        raise typer.BadParameter(f"{flips} is not 1, 2, 4 or 8.", param_hint="--flips")
     bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
     named = None if bands is None else tuple(band.strip() for band in bands.split(","))
     opened = open_dataset(dataset, sensor=sensor, bands=named)
@@ -65,7 +63,7 @@ def evaluate(
             bundle,
             opened,
             split=split,
-            by=grouping,
+            by="site" if by else None,
             out=out,
             boundary_px=boundary_px,
             progress=progress,
@@ -73,7 +71,7 @@ def evaluate(
     if as_json:
         console.emit_json(found.to_json())
         return
-    _show(found, by_site=grouping is not None)
+    _show(found, by_site=by is not None)
     if out is None:
         console.say("Add --out FOLDER for pictures of the best, median and worst chip.")
     else:

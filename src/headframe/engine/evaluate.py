@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from headframe.core.errors import DatasetError, UnitError, UnknownNameError
+from headframe.core.errors import DatasetError, OutputError, UnitError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import get_sensor
 from headframe.datasets.chips import Chip, ChipDataset
@@ -68,6 +69,8 @@ def evaluate(
             f"{dataset.root}: no chip in split {chosen}. Choose another --split, or all."
         )
     in_sample = _seen_in_training(bundle, chips)
+    if out is not None:
+        _make_folder(out)
     if torch.cuda.is_available():
         bundle.network.to("cuda")
     progress.start(f"Evaluating {bundle.spec.name}", len(chips))
@@ -210,6 +213,18 @@ def write_report(evaluation: Evaluation, bundle: Bundle, dataset: ChipDataset, o
         for title, r in ranked(evaluation)
     ]
     draw_panels(bundle, dataset, rows, out / "panels.png")
+
+
+def _make_folder(out: Path) -> None:
+    """Make the report's folder before the work, so that a bad one costs no time."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"{out}: cannot be made a folder ({exc.strerror}). Choose another --out."
+        ) from exc
+    if not os.access(out, os.W_OK):
+        raise OutputError(f"{out}: cannot be written. Choose another --out.")
 
 
 def _seen_in_training(bundle: Bundle, chips: Sequence[Chip]) -> tuple[str, ...]:
