@@ -1,9 +1,11 @@
 """One training run: network, optimiser, schedule, average and log, at a certain step."""
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,8 @@ class Run:
             _groups(network, settings.lr, settings.encoder_lr_factor),
             weight_decay=settings.weight_decay,
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            [group["lr"] for group in optimizer.param_groups],
-            total_steps=settings.steps + 1,
-            pct_start=max(settings.warmup, 1 / (settings.steps + 1)),
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, partial(_one_cycle, steps=settings.steps, warmup=settings.warmup)
         )
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = (
@@ -137,9 +136,10 @@ class Run:
         checksum = zlib.crc32(label.cpu().numpy().tobytes() + pixels.cpu().numpy().tobytes())
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits.float(), label)
-        if not bool(torch.isfinite(loss)):
+        value = loss.detach().item()
+        if not math.isfinite(value):
             raise JobError(
-                f"{self.out}: the loss is {loss.item()} at step {self.step}. Lower train.lr."
+                f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr."
             )
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
@@ -152,8 +152,8 @@ class Run:
         self.step += 1
         if self.average is not None:
             self.average.update_parameters(self.network.module)
-        self.log.add(step=self.step, loss=float(loss), lr=rate, batch=f"{checksum:08x}")
-        self.fabric.log("loss", loss.item(), step=self.step)
+        self.log.add(step=self.step, loss=value, lr=rate, batch=f"{checksum:08x}")
+        self.fabric.log("loss", value, step=self.step)
 
     def trained(self, *, best: bool = True) -> Bundle:
         """The bundle as it stands.
@@ -200,6 +200,14 @@ def _groups(network: nn.Module, lr: float, encoder_factor: float) -> list[dict[s
     rest = [parameter for name, parameter in named if "encoder" not in name.split(".")]
     groups = [{"params": encoder, "lr": lr * encoder_factor}, {"params": rest, "lr": lr}]
     return [group for group in groups if group["params"]]
+
+
+def _one_cycle(step: int, *, steps: int, warmup: float) -> float:
+    """Factor of the learning rate: a short rise from 1/25, then half a cosine to nearly 0."""
+    rise = warmup * steps
+    if step < rise:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
+    return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
 
 def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

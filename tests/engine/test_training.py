@@ -1,0 +1,175 @@
+import csv
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+
+from headframe.core.errors import DatasetError, JobError, OutputError, RecipeError
+from headframe.engine.bundle import load_bundle
+from headframe.engine.experiment import Plan, experiment
+from headframe.engine.recipe import parse_recipe
+from headframe.engine.samples import without_boundary
+from headframe.engine.training import train
+
+SITES = ("alfa", "bravo", "charlie", "delta")
+
+
+@pytest.fixture(scope="module")
+def raw_dataset(tmp_path_factory):
+    """Four far-apart sites of one 64 px chip: bright squares are the target."""
+    root = tmp_path_factory.mktemp("data") / "squares"
+    rng = np.random.default_rng(5)
+    for number, site in enumerate(SITES):
+        mask = np.zeros((64, 64), np.uint8)
+        row, col = rng.integers(4, 30, 2)
+        mask[row : row + 24, col : col + 28] = 1
+        image = (800 + 1500.0 * mask + rng.normal(0, 60, (3, 64, 64))).astype(np.uint16)
+        profile = {
+            "driver": "GTiff",
+            "height": 64,
+            "width": 64,
+            "crs": "EPSG:32723",
+            "transform": from_origin(500_000 + 50_000 * number, 7_800_000, 10, 10),
+            "nodata": 0,
+        }
+        for kind, array in (("images", image), ("masks", mask[None])):
+            path = root / kind / site / "00000.tif"
+            path.parent.mkdir(parents=True)
+            options = profile | {"dtype": array.dtype, "count": len(array)}
+            if kind == "masks":
+                del options["nodata"]
+            with rasterio.open(path, "w", **options) as file:
+                file.write(array)
+                if kind == "images":
+                    file.descriptions = ("B02", "B03", "B04")
+    return root
+
+
+def recipe(root, **train_changes):
+    value = {
+        "name": "toy",
+        "model": {"options": {"decoder": "fpn"}, "init": "none"},
+        "data": {"dataset": str(root), "all_sites": True},
+        "train": {"steps": 6, "batch": 2, "crop_px": 32, "checkpoint_every": 2, "ema": 0.9}
+        | train_changes,
+        "augment": {"scale": 1.3, "gain": 0.1, "noise": 0.02},
+    }
+    return parse_recipe(value, source="test")
+
+
+class Cut(Exception):
+    """The power fails."""
+
+
+class FailAfter:
+    """A progress listener that raises in the middle of a run."""
+
+    def __init__(self, steps):
+        self.left = steps
+        self.training = False
+
+    def start(self, label, total):
+        self.training = label.startswith("Training")
+
+    def advance(self, n=1):
+        if self.training and n == 1:
+            self.left -= 1
+            if self.left == 0:
+                raise Cut
+
+    def finish(self):
+        pass
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
+    plain = train(recipe(raw_dataset), out=tmp_path / "plain")
+    with pytest.raises(Cut):
+        train(recipe(raw_dataset), out=tmp_path / "cut", progress=FailAfter(5))
+    resumed = train(recipe(raw_dataset), out=tmp_path / "cut", resume=True)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "plain")
+    assert len(rows(tmp_path / "plain")) == 6
+    one, two = load_bundle(plain.bundle), load_bundle(resumed.bundle)
+    for key, value in one.network.state_dict().items():
+        torch.testing.assert_close(two.network.state_dict()[key], value, msg=key)
+    for name in ("curves.png", "samples.png", "recipe.yaml", "result.json"):
+        assert (tmp_path / "cut" / name).is_file()
+    again = train(recipe(raw_dataset), out=tmp_path / "cut", resume=True)
+    assert again.metrics == resumed.metrics
+    assert list((tmp_path / "plain" / "tensorboard").rglob("events.*"))
+
+
+def test_run_folder_is_never_overwritten(raw_dataset, tmp_path):
+    with pytest.raises(Cut):
+        train(recipe(raw_dataset), out=tmp_path / "run", progress=FailAfter(1))
+    with pytest.raises(OutputError, match="--resume"):
+        train(recipe(raw_dataset), out=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"train\.lr"):
+        train(recipe(raw_dataset, lr=0.5), out=tmp_path / "run", resume=True)
+
+
+def test_diverging_run_is_named(raw_dataset, tmp_path):
+    with pytest.raises(JobError, match=r"loss is .*Lower train\.lr"):
+        train(recipe(raw_dataset, lr=1e30, warmup=0), out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_network_learns_bright_squares(raw_dataset, tmp_path):
+    value = recipe(raw_dataset, steps=60, batch=4, crop_px=64, lr=3e-3, checkpoint_every=60)
+    rows_ = experiment([value], plan=Plan(folds=(0,), of=4), out=tmp_path)
+    assert rows_[0].iou > 0.8
+    assert "| toy | 1 |" in (tmp_path / "table.md").read_text()
+    assert not (tmp_path / "toy" / "fold0-seed0" / "checkpoint.pt").exists()
+    assert experiment([value], plan=Plan(folds=(0,), of=4), out=tmp_path)[0].iou == rows_[0].iou
+
+
+def test_experiment_scores_only_held_out_sites(raw_dataset, tmp_path):
+    names = ("fast", "trees")
+    recipes = [recipe(raw_dataset, steps=1).model_copy(update={"name": name}) for name in names]
+    trees = recipes[1].model_copy(
+        update={"model": recipes[1].model.model_copy(update={"architecture": "boosted-trees"})}
+    )
+    found = experiment([recipes[0], trees], plan=Plan(folds=(0, 1), of=2), out=tmp_path)
+    assert [row.runs for row in found] == [2, 2]
+    trained = load_bundle(tmp_path / "fast" / "fold0-seed0").spec.training["sites"]
+    other = load_bundle(tmp_path / "fast" / "fold1-seed0").spec.training["sites"]
+    assert sorted(trained + other) == list(SITES)
+    assert found[1].iou > 0.9  # brightness alone tells these squares
+    with pytest.raises(DatasetError, match="different names"):
+        experiment([recipes[0], recipes[0]], plan=Plan(folds=(0,)), out=tmp_path)
+
+
+def test_going_on_from_a_bundle(raw_dataset, tmp_path):
+    first = train(recipe(raw_dataset, steps=2), out=tmp_path / "first")
+    value = recipe(raw_dataset, steps=1, lr=1e-9)
+    value = value.model_copy(
+        update={"model": value.model.model_copy(update={"init": str(first.bundle)})}
+    )
+    second = train(value, out=tmp_path / "second")
+    one, two = load_bundle(first.bundle), load_bundle(second.bundle)
+    assert two.spec.inputs == one.spec.inputs
+    weight = "encoder.model.conv_stem.weight"
+    torch.testing.assert_close(
+        two.network.state_dict()[weight], one.network.state_dict()[weight], atol=1e-3, rtol=0
+    )
+    wrong = value.with_data(bands=("red", "green"))
+    with pytest.raises(RecipeError, match="Make them equal"):
+        train(wrong, out=tmp_path / "third")
+
+
+def test_missing_band_is_named(raw_dataset, tmp_path):
+    with pytest.raises(DatasetError, match="nir missing"):
+        train(recipe(raw_dataset).with_data(bands=("red", "nir")), out=tmp_path / "run")
+
+
+def test_uncertain_boundary_is_ignored():
+    label = np.zeros((7, 9), np.uint8)
+    label[:, 4:] = 1
+    assert without_boundary(label, 0) is label
+    assert without_boundary(label, 1)[3].tolist() == [0, 0, 0, 255, 255, 1, 1, 1, 1]
