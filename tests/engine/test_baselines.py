@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from headframe.core.errors import DatasetError
+from headframe.datasets.chips import open_dataset
 from headframe.engine.baselines import TreeOptions, boosted_trees_fold, pixel_features
 from headframe.metrics.confusion import total
 from headframe.metrics.scores import scores
@@ -82,3 +83,20 @@ def test_errors(dataset, fakes):
     empty = fakes.FakeDataset([("a", None, np.zeros((4, 5)), np.zeros((4, 5), int))])
     with pytest.raises(DatasetError, match="do not show both classes"):
         boosted_trees_fold(empty, train_chips=empty.chips(), test_chips=empty.chips(), seed=0)
+
+
+@pytest.mark.realdata
+def test_a_pixel_knows_a_little_of_real_tailings(shared_data):
+    """Some signal, and far from a map: the band in which the baseline is known to lie."""
+    dataset = open_dataset(shared_data / "tailings-brazil")
+    sites = sorted({chip.site for chip in dataset.chips()})
+    held = set(sites[::5])
+    found = boosted_trees_fold(
+        dataset,
+        train_chips=[c for c in dataset.chips() if c.site not in held][::3],
+        test_chips=[c for c in dataset.chips() if c.site in held][::3],
+        seed=0,
+        max_pixels=40_000,
+        options=TreeOptions(max_iter=40),
+    )
+    assert 0.02 < scores(found).of(1)["iou"] < 0.45

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from headframe.core.classmap import binary_class_map
+from headframe.core.errors import OutputError
 from headframe.engine.panels import (
     FALSE_ALARM,
     HIT,
     IGNORED,
     MISS,
+    draw_samples,
     paint_classes,
     paint_errors,
     stretch,
@@ -63,3 +66,24 @@ def test_nodata_is_grey():
 def test_a_flat_image_does_not_divide_by_zero(value):
     picture = stretch(np.full((3, 4, 5), value, np.float32), ("red", "green", "blue"))
     assert picture.min() == picture.max()
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 3), (9, 4)])
+def test_samples_are_up_to_four_rows(count, rows, fakes, tmp_path):
+    red = np.zeros((20, 50))
+    red[3:9, 10:40] = 1
+    dataset = fakes.FakeDataset([(f"s{n}", None, red, red.astype(int)) for n in range(count)])
+    draw_samples(fakes.bundle(), dataset, dataset.chips(), tmp_path / "new" / "samples.png")
+    with Image.open(tmp_path / "new" / "samples.png") as picture:
+        assert picture.size == (1200, rows * 300 + 90)
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
+    assert HIT in colours
+    assert MISS in colours  # in the legend
+
+
+def test_a_picture_that_cannot_be_written(fakes, tmp_path):
+    red = np.zeros((20, 50))
+    dataset = fakes.FakeDataset([("s", None, red, red.astype(int))])
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"samples.png: cannot be written"):
+        draw_samples(fakes.bundle(), dataset, dataset.chips(), tmp_path / "file" / "samples.png")

@@ -97,6 +97,15 @@ def test_half_precision_logits_give_a_float32_loss(name, channels):
 
 
 @pytest.mark.parametrize(("name", "channels"), CASES)
+def test_autocast_changes_nothing(name, channels):
+    logits, target = sample(channels)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = build_loss(name)(logits, target)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, build_loss(name)(logits, target))
+
+
+@pytest.mark.parametrize(("name", "channels"), CASES)
 def test_extreme_logits_stay_finite(name, channels):
     logits, target = sample(channels)
     leaf = (1e4 * logits).requires_grad_()
