@@ -1,0 +1,48 @@
+"""Reading ahead and writing behind, so that the network never waits for a disk."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Plan = TypeVar("Plan")
+Batch = TypeVar("Batch")
+Scored = TypeVar("Scored")
+
+_DEPTH = 2
+
+
+def run_pipeline(
+    plans: Iterable[Plan],
+    *,
+    read: Callable[[Plan], Batch],
+    compute: Callable[[Batch], Scored],
+    write: Callable[[Scored], None],
+) -> None:
+    """Run three steps over ``plans`` in order: reading and writing in a thread each.
+
+    At most two batches wait on either side, so memory is bounded. The first error of any step
+    ends all three and is raised here, after the threads have stopped.
+    """
+    ahead: deque[Future[Batch]] = deque()
+    behind: deque[Future[None]] = deque()
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+    writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+
+    def step() -> None:
+        behind.append(writer.submit(write, compute(ahead.popleft().result())))
+        while len(behind) > _DEPTH or (behind and behind[0].done()):
+            behind.popleft().result()
+
+    try:
+        for plan in plans:
+            ahead.append(reader.submit(read, plan))
+            if len(ahead) > _DEPTH:
+                step()
+        while ahead:
+            step()
+        while behind:
+            behind.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
