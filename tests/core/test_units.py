@@ -81,6 +81,31 @@ def test_full_range():
         check((land() * 6.5535).round())
 
 
+def test_full_range_of_ordinary_land():
+    share = np.random.default_rng(2).random(4000)
+    known = [(0.071, 0.089, 0.177), (0.055, 0.085, 0.193), (0.033, 0.076, 0.287)]
+    soil = 1e4 * np.array([np.interp(share, (0, 0.5, 1), p) for p in known])
+    check(soil)
+    with pytest.raises(UnitError, match=r"0\.\.65535"):
+        check(soil * 6.5535)
+
+
+def test_landsat_numbers_times_10000():
+    spec = InputSpec("landsat-oli", *list(vars(L1C).values())[1:])
+    with pytest.raises(UnitError, match=r"negative median.*--scale 0\.0001 --offset 0\.$"):
+        check(land(), spec=spec, scaling=Scaling(2.75e-5, -0.2))
+    check(land() + 1000, spec=spec)
+
+
+@settings(deadline=None)
+@given(dark=st.floats(0.2, 0.5), middle=st.floats(0.55, 0.9), seed=st.integers(0, 9))
+def test_mountain_snow_passes(dark, middle, seed):
+    rng = np.random.default_rng(seed)
+    shade = np.clip(rng.normal(middle, 0.1, 5000), dark, 1.1)
+    shade[:200] = dark
+    check((shade * np.array([[1.04], [1.0], [0.98]]) * 1e4).round())
+
+
 def test_full_range_clipped_at_the_top():
     values = np.full((3, 1000), 9000.0)
     values[:, :20] = 65535

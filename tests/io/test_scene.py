@@ -304,6 +304,17 @@ def test_missing_file(tmp_path):
         read(tmp_path / "none.tif")
 
 
+def test_missing_file_with_a_colon(tmp_path):
+    with pytest.raises(MissingFileError, match=r"a:b\.tif: no such file"):
+        read(tmp_path / "a:b.tif")
+
+
+def test_complex_numbers(tmp_path):
+    path = write(tmp_path / "a.tif", pixels().astype(np.complex64))
+    with pytest.raises(FormatError, match=r"a\.tif: holds complex numbers"):
+        read(path)
+
+
 def test_folder(tmp_path):
     with pytest.raises(FormatError, match="is a folder"):
         read(tmp_path)

@@ -50,6 +50,7 @@ class _Case:
         scaling: how ``value`` was made.
         eight_bit: whether the file's type holds 8 bits.
         visible: channels of visible light, by rising wavelength.
+        sensor: what the model was trained on.
     """
 
     raw: Sample
@@ -61,6 +62,7 @@ class _Case:
     scaling: Scaling
     eight_bit: bool
     visible: tuple[int, ...]
+    sensor: Sensor
 
 
 def check_unit(
@@ -105,6 +107,7 @@ def check_unit(
         scaling=scaling,
         eight_bit=np.dtype(dtype).itemsize == 1,
         visible=_visible(sensor, spec.bands),
+        sensor=sensor,
     )
     for find in _RADAR_CHECKS if sensor.quantity != "reflectance" else _OPTICAL_CHECKS:
         finding = find(case)
@@ -148,7 +151,8 @@ def _full_range(case: _Case) -> tuple[str, str] | None:
     middle, top = float(case.p50.max()), float(case.p99.max())
     clipped = _saturates_at(case.raw, 65535) and middle > 0.3
     too_bright = middle > _IMPOSSIBLE_MEDIAN or top > _IMPOSSIBLE_P99
-    if not (clipped or too_bright or _too_colourful(case.p50[list(case.visible)])):
+    visible = case.p50[list(case.visible)]
+    if not (clipped or too_bright or _too_colourful(visible) or _multiplied(case, visible)):
         return None
     looks = (
         f"looks scaled to 0..65535 or otherwise wrongly scaled: reflectance {middle:.2f} at the "
@@ -170,13 +174,31 @@ def _too_colourful(visible: Sample) -> bool:
     return top > brightest and top - float(visible.min()) > chroma * top
 
 
+def _multiplied(case: _Case, visible: Sample) -> bool:
+    """Tell whether every percentile is several times that of training, and not white.
+
+    Reflectance times 65535 read as times 10000 is 6.55 times too much, in the dark as in the
+    bright; snow and cloud raise dark pixels more than bright ones and are white.
+    """
+    percentiles = np.stack([case.p01, case.p50, case.p99], axis=1)
+    known = case.trained.shape == percentiles.shape and bool((case.trained > 0).all())
+    if not known or len(visible) < 2 or bool((case.p01 <= 0).any()):
+        return False
+    ratio = np.log(percentiles / case.trained)
+    same = bool(np.log(4.5) < ratio.mean() < np.log(11)) and bool(ratio.std() < 0.35)
+    bright = bool(case.p99.max() > 1)
+    return same and bright and bool(visible.max() - visible.min() > 0.12 * visible.max())
+
+
 def _visible(sensor: Sensor, bands: Sequence[str]) -> tuple[int, ...]:
     waves = [sensor.band(name).wavelength_nm or 0.0 for name in bands]
     return tuple(i for i in np.argsort(waves).tolist() if 430 < waves[i] < 700)
 
 
 def _offset_forgotten(case: _Case) -> tuple[str, str] | None:
-    if case.scaling.offset != 0 or case.trained.shape != (len(case.p01), 3):
+    if case.scaling.offset != 0 or not case.sensor.name.startswith("sentinel-2"):
+        return None
+    if case.trained.shape != (len(case.p01), 3):
         return None
     floor = np.percentile(case.value, 0.5, axis=1)
     darkest = case.p01 - case.trained[:, 0]
@@ -199,7 +221,7 @@ def _offset_twice(case: _Case) -> tuple[str, str] | None:
     return (
         f"has a negative median reflectance ({case.p50.max():.3f}) in every band once the offset "
         f"{case.scaling.offset:g} is added, so that looks taken off already",
-        f"--scale {case.scaling.scale:g} --offset 0",
+        "--scale 0.0001 --offset 0",
     )
 
 

@@ -1,6 +1,7 @@
 """Open rasters as layers: chosen bands of one file, with what is nodata in them."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ def is_remote(source: str) -> bool:
             "/vsiwebhdfs",
         )
     )
+
+
+def is_subdataset(source: str) -> bool:
+    """Tell whether ``source`` is GDAL's name for a raster in a file, like ``GPKG:file:table``."""
+    return re.match(r"[A-Za-z0-9_]{2,}:", source) is not None
 
 
 def shown(source: str) -> str:
@@ -97,7 +103,7 @@ def open_raster(source: str) -> Any:  # noqa: ANN401 - rasterio has no types
         path = Path(source)
         if path.is_dir():
             raise FormatError(f"{source}: is a folder; name the scene files in it.")
-        if not path.exists() and ":" not in source:
+        if not path.exists() and not is_subdataset(source):
             raise MissingFileError(f"{source}: no such file.")
     with gdal_reading(source), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -106,6 +112,11 @@ def open_raster(source: str) -> Any:  # noqa: ANN401 - rasterio has no types
         inside = ", ".join(dataset.subdatasets[:4]) or "none"
         dataset.close()
         raise FormatError(f"{shown(source)}: holds no bands itself; its rasters: {inside}.")
+    if any("complex" in str(dtype) for dtype in dataset.dtypes):
+        dataset.close()
+        raise FormatError(
+            f"{shown(source)}: holds complex numbers. Convert them to amplitude or decibels first."
+        )
     return dataset
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from headframe.core.errors import FormatError, MissingFileError
-from headframe.io.layers import is_remote
+from headframe.io.layers import is_remote, is_subdataset
 from headframe.io.stac_read import is_item
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
@@ -62,7 +62,7 @@ def _expand(text: str) -> tuple[list[str], list[str]]:
     """Give the files that ``text`` stands for and the folders they are seen from."""
     if os.path.isdir(text):
         return _in_folder(text), [os.path.abspath(text)]
-    if os.path.exists(text) or _is_subdataset(text):
+    if os.path.exists(text) or is_subdataset(text):
         return [text], [os.path.dirname(os.path.abspath(text))]
     if not glob.has_magic(text):
         raise MissingFileError(f"{text}: no such file or folder.")
@@ -102,10 +102,6 @@ def _is_scene_item(path: Path) -> bool:
     if not is_item(content):
         return False
     return not any(str(key).startswith("mlm:") for key in content.get("properties") or {})
-
-
-def _is_subdataset(text: str) -> bool:
-    return re.match(r"[A-Za-z0-9_]{2,}:", text) is not None and not glob.has_magic(text)
 
 
 def _distinct(sources: Iterable[str], key: Callable[[str], str]) -> list[str]:
