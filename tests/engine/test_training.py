@@ -59,7 +59,7 @@ def recipe(root, **train_changes):
     return parse_recipe(value, source="test")
 
 
-class Cut(Exception):
+class PowerCutError(Exception):
     """The power fails."""
 
 
@@ -77,7 +77,7 @@ class FailAfter:
         if self.training and n == 1:
             self.left -= 1
             if self.left == 0:
-                raise Cut
+                raise PowerCutError
 
     def finish(self):
         pass
@@ -90,7 +90,7 @@ def rows(folder):
 
 def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
     plain = train(recipe(raw_dataset), out=tmp_path / "plain")
-    with pytest.raises(Cut):
+    with pytest.raises(PowerCutError):
         train(recipe(raw_dataset), out=tmp_path / "cut", progress=FailAfter(5))
     resumed = train(recipe(raw_dataset), out=tmp_path / "cut", resume=True)
     assert rows(tmp_path / "cut") == rows(tmp_path / "plain")
@@ -106,7 +106,7 @@ def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
 
 
 def test_run_folder_is_never_overwritten(raw_dataset, tmp_path):
-    with pytest.raises(Cut):
+    with pytest.raises(PowerCutError):
         train(recipe(raw_dataset), out=tmp_path / "run", progress=FailAfter(1))
     with pytest.raises(OutputError, match="--resume"):
         train(recipe(raw_dataset), out=tmp_path / "run")

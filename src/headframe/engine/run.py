@@ -128,12 +128,13 @@ class Run:
             sampler=sampler,
             num_workers=settings.workers,
         )
-        prepared = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-        batches: Iterator[tuple[Tensor, Tensor]] = iter(prepared)
-        yield from batches
+        prepared: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        yield from prepared
 
     def _one_step(self, pixels: Tensor, label: Tensor) -> None:
         checksum = zlib.crc32(label.cpu().numpy().tobytes() + pixels.cpu().numpy().tobytes())
+        # Dropout, too, is a function of seed and step, or a resumed run would drop other cells.
+        torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits.float(), label)
         value = loss.detach().item()
