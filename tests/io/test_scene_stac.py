@@ -284,6 +284,12 @@ def test_items_are_told_by_name(source, expected):
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if "forbidden" in self.path:
+            self.send_error(403)
+        else:
+            super().do_GET()
+
     def log_message(self, *args):
         pass
 
@@ -315,3 +321,8 @@ def test_missing_over_http_without_showing_the_signature(address):
         with pytest.raises(MissingFileError, match=rf"{name}: ") as caught:
             read(f"{address}/{name}?sig=secret")
         assert "secret" not in str(caught.value)
+
+
+def test_forbidden_item(address):
+    with pytest.raises(FormatError, match=r"forbidden\.json: cannot be read \(HTTP Error 403"):
+        read(f"{address}/forbidden.json")

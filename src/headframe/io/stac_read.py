@@ -1,8 +1,8 @@
 """Reading a STAC item: which file holds which band, and how its numbers are scaled."""
 
+import http.client
 import json
 import os.path
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,9 +145,9 @@ def _text(source: str) -> str:
         else:
             with Path(source).open("rb") as file:
                 data = file.read(_MAX_BYTES + 1)
-    except (FileNotFoundError, urllib.error.HTTPError) as exc:
-        raise MissingFileError(f"{shown(source)}: no such STAC item ({exc}).") from exc
-    except OSError as exc:
+    except (OSError, http.client.HTTPException) as exc:
+        if isinstance(exc, FileNotFoundError) or getattr(exc, "code", None) in (404, 410):
+            raise MissingFileError(f"{shown(source)}: no such STAC item ({exc}).") from exc
         raise FormatError(f"{shown(source)}: cannot be read ({exc}).") from exc
     if len(data) > _MAX_BYTES:
         raise FormatError(f"{shown(source)}: is larger than any STAC item (16 MiB).")
