@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def map_command(
+def map_scene(
     scenes: Annotated[
         list[str],
         typer.Argument(metavar="SCENE...", help="GeoTIFF, COG, VRT, STAC item, folder, glob, URL."),

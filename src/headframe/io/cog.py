@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,18 @@ class StripWriter:
         rows = slice(window.row, window.row + window.height)
         self._sums[rows] += _row_sums(values)
 
+    def abandon(self) -> None:
+        """Close the file as it is; it will be written anew."""
+        with suppress(RasterioError, CPLE_BaseError):
+            self._file.close()
+
     def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
         """Close the file and read it back."""
+        if kind is not None:
+            self.abandon()
+            return
         with gdal_writing(self._path):
             self._file.close()
-            if kind is not None:
-                return
             with rasterio.open(self._path) as file:
                 width = max(1, 2**20 // (self._shape[1] * self._shape[0]))
                 found = np.zeros_like(self._sums)
@@ -219,7 +225,7 @@ def _mosaic(
     if geobox is not None and geobox.crs is not None:
         a, b, c, d, e, f = tuple(geobox.affine)[:6]
         numbers = ", ".join(repr(float(v)) for v in (c, a, b, f, d, e))
-        parts.append(f"<SRS dataAxisToSRSAxisMapping=\"1,2\">{escape(geobox.crs.to_wkt())}</SRS>")
+        parts.append(f'<SRS dataAxisToSRSAxisMapping="1,2">{escape(geobox.crs.to_wkt())}</SRS>')
         parts.append(f"<GeoTransform>{numbers}</GeoTransform>")
     items = (f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in style.tags.items())
     parts.append(f"<Metadata>{''.join(items)}</Metadata>")

@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from headframe.core.errors import FormatError, MissingFileError
 from headframe.geo.window import Window
 
-BLOCK_CACHE = 64 * 2**20
+BLOCK_CACHE = 32 * 2**20
 """Cap of GDAL's block cache, bytes: memory must not grow with the scene."""
 
 _COLOURS = ("red", "green", "blue", "nir", "coastal", "rededge", "pan")

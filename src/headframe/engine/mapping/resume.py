@@ -53,8 +53,7 @@ class Checkpoint:
             ) from exc
         except OSError as exc:
             raise OutputError(
-                f"{self.folder}: cannot be written ({exc.strerror or exc}). "
-                "Choose another --out."
+                f"{self.folder}: cannot be written ({exc.strerror or exc}). Choose another --out."
             ) from exc
         try:
             if self._job() != self._fingerprint:

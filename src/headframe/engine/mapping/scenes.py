@@ -196,7 +196,9 @@ class _Job:
         def compute(read: TileBatch) -> ScoredBatch:
             nonlocal count
             count += len(read.pixels)
-            return ScoredBatch(read, self.scorer.score(read.pixels) if len(read.pixels) else read.pixels)
+            return ScoredBatch(
+                read, self.scorer.score(read.pixels) if len(read.pixels) else read.pixels
+            )
 
         classes = len(self.spec.classes)
         job = StripJob(
@@ -258,9 +260,7 @@ class _Job:
                 f"{scene.source}: holds no pixel with data in {', '.join(self.spec.inputs.bands)}."
             )
 
-    def _known(
-        self, source: str, folder: Path, item: dict[str, Any], started: float
-    ) -> MapResult:
+    def _known(self, source: str, folder: Path, item: dict[str, Any], started: float) -> MapResult:
         facts = item["properties"]
         height, width = facts["proj:shape"]
         return MapResult(

@@ -76,6 +76,11 @@ class StripSink:
         if 0 < done < len(job.tiling.rows):
             self._blender.restore(checkpoint.carry(done - 1))
         self._scores: StripWriter | None = None
+        # One room for all strips: allocating anew for each leaves holes in memory.
+        cuts = (*job.tiling.rows.cuts[:-1], job.shape[0])
+        room = (max(np.diff(cuts)), job.shape[1])
+        self._class_room = np.empty(room, dtype=np.uint8)
+        self._best_room = np.empty(room if job.keep_regions else (0, room[1]), dtype=np.float32)
 
     def write(self, scored: ScoredBatch) -> None:
         """Take one batch."""
@@ -100,8 +105,8 @@ class StripSink:
     def _begin(self, row: int) -> None:
         first = scene_block(self._job.tiling, row, 0, self._job.shape)
         height, width = first.height, self._job.shape[1]
-        self._classes = np.full((height, width), IGNORE_INDEX, dtype=np.uint8)
-        self._best = np.zeros((height if self._job.keep_regions else 0, width), dtype=np.float32)
+        self._classes = self._class_room[:height]
+        self._best = self._best_room[:height]
         rows = len(range(first.row, first.row + height)[self._rows(first)])
         self._look = np.full((3, rows, -(-width // self._step)), np.nan, dtype=np.float32)
         if self._job.keep_scores:
@@ -156,7 +161,7 @@ class StripSink:
             bands=self._look,
             bands_start=look_first,
         )
-        counts = np.bincount(self._classes.ravel(), minlength=256)
+        counts = sum(np.bincount(line, minlength=256) for line in self._classes)
         facts = {
             "first_row": first.row,
             "height": height,
