@@ -18,23 +18,6 @@ from headframe.cli import main as cli
 from headframe.core.errors import BandError, JobError
 
 
-@pytest.fixture(autouse=True)
-def process_state():
-    """Give back the signals, handlers and filters that main() sets for a process of its own."""
-    numbers = (signal.SIGTERM, signal.SIGXFSZ)
-    signals = {number: signal.getsignal(number) for number in numbers}
-    loggers = [logging.getLogger(), logging.getLogger("headframe")]
-    handlers = [(log, log.handlers[:], log.level, log.propagate) for log in loggers]
-    with warnings.catch_warnings():
-        yield
-    for number, handler in signals.items():
-        signal.signal(number, handler)
-    for log, kept, level, propagate in handlers:
-        log.handlers[:] = kept
-        log.setLevel(level)
-        log.propagate = propagate
-
-
 @pytest.fixture
 def verb(monkeypatch):
     """Put a function in the place of every verb called ``fake``."""
