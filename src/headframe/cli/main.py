@@ -48,7 +48,7 @@ VERBS: dict[str, Verb] = {
         "headframe.cli.experiment", "experiment", "Compare recipes over folds and seeds."
     ),
     "evaluate": Verb("headframe.cli.evaluate", "evaluate", "Score a model on a data set."),
-    "map": Verb("headframe.cli.map", "map_command", "Map whole scenes into GIS files."),
+    "map": Verb("headframe.cli.map", "map_scene", "Map whole scenes into GIS files."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),
 }
