@@ -1,1 +1,16 @@
 """Generated scenes with exact truth."""
+
+from headframe.datasets.drawn.files import write_kml, write_scene, write_truth
+from headframe.datasets.drawn.landsat import LANDSAT_BANDS, draw_landsat_chip
+from headframe.datasets.drawn.landscape import PARTS, DrawnScene, draw_landscape
+
+__all__ = [
+    "LANDSAT_BANDS",
+    "PARTS",
+    "DrawnScene",
+    "draw_landsat_chip",
+    "draw_landscape",
+    "write_kml",
+    "write_scene",
+    "write_truth",
+]
