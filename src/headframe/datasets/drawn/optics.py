@@ -50,7 +50,8 @@ def draw_cloud(
     near = np.hypot(rows - centre[0], 0.8 * (cols - centre[1])) / radius_px
     puffs = fractal(rng, shape, beta=2.9, longest_px=2.5 * radius_px)
     wisps = fractal(rng, shape, beta=2.0, longest_px=20)
-    return np.clip(0.75 * (0.95 - near + 0.5 * puffs + 0.14 * wisps), 0, 1) * (near < 2.2)
+    body = np.clip(1.1 * (0.95 - near + 0.5 * puffs + 0.14 * wisps), 0, 1)
+    return np.where(near < 2.2, body, 0).astype(np.float32)
 
 
 def through_air(

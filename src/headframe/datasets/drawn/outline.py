@@ -87,7 +87,7 @@ def signed_depth(mask: BoolArray, *, reach_px: int = 12) -> FloatArray:
 
 def soft_edge(depth: FloatArray, *, width_px: float = 1.0) -> FloatArray:
     """Share of each pixel inside an outline, from its signed depth, in [0, 1]."""
-    return np.clip(depth / width_px + 0.5, 0, 1)
+    return np.asarray(np.clip(depth / width_px + 0.5, 0, 1), dtype=np.float32)
 
 
 def winding(
@@ -123,4 +123,5 @@ def stroke(
     mask[rows[inside], cols[inside]] = 1
     sigma = 0.42 * width_px
     blurred = ndimage.gaussian_filter(mask, sigma, mode="nearest")
-    return np.clip(blurred * np.float32(sigma * 2.5 * min(width_px, 1.3)), 0, 1)
+    share = np.clip(blurred * np.float32(sigma * 2.5 * min(width_px, 1.3)), 0, 1)
+    return np.asarray(share, dtype=np.float32)

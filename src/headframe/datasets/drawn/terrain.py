@@ -131,7 +131,7 @@ def hillshade(elevation: FloatArray, *, azimuth_deg: float, sun_elevation_deg: f
     east, north = np.sin(azimuth) * np.cos(height), np.cos(azimuth) * np.cos(height)
     # The normal of z(x, y) is (-dz/dx, -dz/dy, 1); rows grow southwards, so dz/dy = -down.
     cosine = (-right * east + down * north + np.sin(height)) / np.sqrt(1 + right**2 + down**2)
-    return np.clip(cosine / np.sin(height), 0.05, 1.9).astype(np.float32)
+    return np.asarray(np.clip(cosine / np.sin(height), 0.05, 1.9), dtype=np.float32)
 
 
 def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> Axes:
