@@ -127,16 +127,20 @@ class ChipDataset:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def site_groups(self) -> dict[str, str]:
-        """Group of every site by name and by footprint (see ``splits.group_sites``).
+        """Group of every site by name and by footprint (see ``splits.group_sites``)."""
+        return group_sites(self.outlines())
 
-        Chips whose headers cannot be read have no footprint.
+    def outlines(self) -> dict[str, list[shapely.Geometry]]:
+        """Footprints in EPSG:4326 of the chips of every site.
+
+        Chips without a CRS, and those whose headers cannot be read, have none.
         """
         outlines: dict[str, list[shapely.Geometry]] = {c.site: [] for c in self._chips}
         for chip in self._chips:
             header = self.header(chip)
             if header is not None and header.outline is not None:
                 outlines[chip.site].append(header.outline)
-        return group_sites(outlines)
+        return outlines
 
     def header(self, chip: Chip) -> ChipHeader | None:
         """Size, grid and outline of a chip; None, with a warning, where it cannot be read."""
@@ -163,7 +167,7 @@ class ChipDataset:
             MissingFileError: the label is gone.
             GridMismatchError: label and image differ in size.
         """
-        label = self._label(chip)
+        label = read_label(chip.label, self.manifest)
         try:
             pixels = read_pixels(chip.image, self._rules)
             image, geobox = pixels.values, pixels.geobox
@@ -201,22 +205,6 @@ class ChipDataset:
             progress.advance()
         progress.finish()
 
-    def _label(self, chip: Chip) -> npt.NDArray[np.uint8]:
-        """Classes (H, W) by the class map, 255 = ignore."""
-        if chip.label.suffix.lower() == ".png" and self.manifest.labels == "index":
-            return read_label_png(chip.label, self.manifest.class_map).copy()
-        values = read_mask(chip.label)
-        top = 1 if self.manifest.labels == "mask" else len(self.manifest.classes) - 1
-        alien = np.setdiff1d(values, [*range(top + 1), IGNORE_INDEX])
-        if alien.size:
-            raise FormatError(
-                f"{chip.label}: value {alien[0]} is no class; masks hold 0 to {top}. "
-                "Correct the label or the class map in dataset.json."
-            )
-        if self.manifest.labels == "mask":
-            return np.where(values == 1, np.uint8(_MASK_TARGET), values)
-        return values
-
     def _as_target(self, label: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
         if target == "full":
             return label
@@ -230,6 +218,28 @@ class ChipDataset:
         if chip.image not in self._told:
             self._told.add(chip.image)
             _LOG.warning("%s Chip %s is skipped.", reason, chip.key)
+
+
+def read_label(path: Path, manifest: Manifest) -> npt.NDArray[np.uint8]:
+    """Read a label, PNG or raster, as classes (H, W) of the manifest's class map, 255 = ignore.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: not readable, or a value that is no class.
+    """
+    if path.suffix.lower() == ".png" and manifest.labels == "index":
+        return read_label_png(path, manifest.class_map).copy()
+    values = read_mask(path)
+    top = 1 if manifest.labels == "mask" else len(manifest.classes) - 1
+    alien = np.setdiff1d(values, [*range(top + 1), IGNORE_INDEX])
+    if alien.size:
+        raise FormatError(
+            f"{path}: value {alien[0]} is no class; it may hold 0 to {top}. "
+            "Correct the label or the class map in dataset.json."
+        )
+    if manifest.labels == "mask":
+        return np.where(values == 1, np.uint8(_MASK_TARGET), values)
+    return values
 
 
 def open_dataset(
@@ -252,7 +262,7 @@ def open_dataset(
     if (layout.root / JOURNAL_NAME).exists():
         raise DatasetError(
             f"{layout.root}: moving chips between splits was interrupted. "
-            f"Finish it with `headframe dataset split {layout.root} --finish`."
+            f"Finish it by running `headframe dataset split {layout.root}` again."
         )
     chips = _pairs(layout)
     if (layout.root / MANIFEST_NAME).is_file():

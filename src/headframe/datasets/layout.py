@@ -1,6 +1,7 @@
 """Where the files of a data set lie: splits, sites, and pairs by stem."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ IMAGES = "images"
 LABEL_FOLDERS = ("labels", "masks")
 _FLAT = "."
 
-_AGM_SUFFIX = re.compile(r"[\W_]*agm[\W_]*region(?:[\W_]*\d+)?$")
+_AGM_SUFFIX = re.compile(r"(?:_agm_region_\d+(?:_\d+)?)+$")
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,13 @@ class Files:
 
 
 def base_site(name: str) -> str:
-    """Site behind a folder name: lower case, other characters ``_``, no ``_agm_region_<k>``.
+    """Site behind a folder name: no case, accents, punctuation or trailing ``_agm_region_<k>``.
 
     Numbers that belong to the name stay: ``brazil_001`` and ``brazil_002`` are two sites.
     """
-    plain = re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    letters = "".join(c for c in letters if not unicodedata.combining(c))
+    plain = re.sub(r"[\W_]+", "_", letters).strip("_")
     return _AGM_SUFFIX.sub("", plain) or plain
 
 

@@ -135,6 +135,22 @@ def read_pixels(path: Path, rules: PixelRules) -> ChipPixels:
     return ChipPixels(values, header.geobox)
 
 
+def read_stored(path: Path) -> tuple[ChipHeader, npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """Read every band as stored.
+
+    Returns:
+        Header, stored numbers (C, H, W) and a mask (H, W), True where all bands have data.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: not a raster, or one cut short.
+    """
+    with _Opened(path) as source:
+        raw = source.read()
+        valid = (source.read_masks() > 0).all(axis=0) & np.isfinite(raw).all(axis=0)
+        return _header(source, path), raw, valid
+
+
 def read_mask(path: Path) -> npt.NDArray[np.uint8]:
     """Read a one-band mask, raster or grey PNG, as (H, W) uint8.
 
@@ -237,6 +253,8 @@ def _pixel_m(outline: shapely.Geometry, geobox: GeoBox) -> float:
 def _order(header: ChipHeader, rules: PixelRules) -> tuple[int, ...]:
     """Indices of the data set's bands in a file; its manifest names bands that are unnamed."""
     bands = rules.manifest.bands
+    if header.descriptions == bands:
+        return tuple(range(len(bands)))
     unnamed = not any(header.descriptions)
     override = bands if unnamed and header.shape[0] == len(bands) else None
     return match_bands(

@@ -1,0 +1,316 @@
+"""The rules a data set must keep, and what breaks them."""
+
+import csv
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import shapely
+
+from headframe.core.classmap import label_class_map
+from headframe.core.errors import FormatError, MissingFileError
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.chips import DEFAULT_SENSOR, Chip, read_label
+from headframe.datasets.layout import (
+    JOURNAL_NAME,
+    Files,
+    Layout,
+    base_site,
+    find_files,
+    find_layout,
+    sidecar,
+)
+from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
+from headframe.datasets.pixels import read_stored
+from headframe.datasets.splits import overlapping
+
+MAPPING_NAME = "filename_mapping.csv"
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken rule.
+
+    Attributes:
+        rule: pairs, bands, size, labels, pixels, name, footprint, identical, mapping, manifest.
+        level: ``error`` fails the check; ``warning`` is worth knowing.
+        where: file or site.
+        message: what is wrong.
+    """
+
+    rule: str
+    level: Level
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the check found.
+
+    Attributes:
+        chips: images looked at.
+        sites: folders of sites.
+        findings: in the order of the rules; empty where all is well.
+    """
+
+    chips: int
+    sites: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.level != "error" for finding in self.findings)
+
+
+@dataclass
+class _Seen:
+    """What one pass over the files has gathered."""
+
+    bands: dict[str, int] = field(default_factory=dict)
+    outlines: list[tuple[Files, shapely.Geometry]] = field(default_factory=list)
+    digests: dict[str, list[Files]] = field(default_factory=lambda: defaultdict(list))
+
+
+def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
+    """Check every rule: pairs, bands, sizes, label values, splits, mapping, leakage.
+
+    Chips leak when one base site, one piece of ground or one array of pixels is in two splits;
+    the same pixels under two sites' names are an error wherever they lie.
+
+    Args:
+        root: the data set, either layout.
+        progress: told of every chip.
+
+    Raises:
+        MissingFileError: no such folder.
+        DatasetError: no data set, or a dataset.json that cannot be read.
+    """
+    layout = find_layout(root)
+    manifest = read_manifest(root) if (root / MANIFEST_NAME).is_file() else None
+    files = [files for part in layout.parts for files in find_files(part)]
+    seen = _Seen()
+    findings = list(_journal(root))
+    progress.start("Checking chips", len(files))
+    for one in files:
+        findings += _check_pair(one, root)
+        if one.image is not None:
+            findings += _check_image(one, one.image, _rules(manifest, one), root, seen)
+        progress.advance()
+    progress.finish()
+    splits = _split_lookup(layout, manifest)
+    shared = manifest is not None and manifest.split is not None and manifest.split.as_paper
+    findings += _check_bands(seen, manifest)
+    findings += _leaks_by_name(files, splits, as_paper=shared)
+    findings += _leaks_by_ground(seen, splits, as_paper=shared)
+    findings += _leaks_by_pixels(seen, splits, root)
+    findings += _check_mapping(root, layout, files)
+    findings += _check_manifest(layout, manifest, files)
+    images = [one for one in files if one.image is not None]
+    return CheckReport(len(images), len({one.site for one in images}), tuple(findings))
+
+
+def identical_chips(
+    chips: Sequence[Chip], *, progress: Progress = SILENT
+) -> list[tuple[Chip, ...]]:
+    """Find chips with equal pixels; unreadable ones and those of one value are left out."""
+    found: dict[str, list[Chip]] = defaultdict(list)
+    progress.start("Comparing chips", len(chips))
+    for chip in chips:
+        try:
+            _, raw, valid = read_stored(chip.image)
+        except (FormatError, MissingFileError):
+            continue
+        digest = _digest(raw, valid)
+        if digest is not None:
+            found[digest].append(chip)
+        progress.advance()
+    progress.finish()
+    return [tuple(group) for group in found.values() if len(group) > 1]
+
+
+def _rules(manifest: Manifest | None, files: Files) -> Manifest:
+    """The manifest, or one that fits a folder without: only its classes are used."""
+    if manifest is not None:
+        return manifest
+    masks = files.label is not None and files.label.suffix.lower() != ".png"
+    return Manifest(
+        sensor=DEFAULT_SENSOR,
+        bands=("unknown",),
+        gsd_m=1,
+        classes=label_class_map(),
+        labels="mask" if masks else "index",
+    )
+
+
+def _digest(raw: np.typing.NDArray[np.generic], valid: np.typing.NDArray[np.bool_]) -> str | None:
+    if not valid.any() or bool((raw == raw[:, :1, :1]).all()):
+        return None
+    shape = str(raw.shape).encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(raw, np.float32).tobytes()).hexdigest()
+
+
+def _journal(root: Path) -> Iterator[Finding]:
+    if (root / JOURNAL_NAME).exists():
+        text = "moving chips was interrupted; run `headframe dataset split` again"
+        yield Finding("manifest", "error", JOURNAL_NAME, text)
+
+
+def _check_pair(files: Files, root: Path) -> Iterator[Finding]:
+    if files.image is None or files.label is None:
+        lone, lacks = (files.image, "label") if files.image else (files.label, "image")
+        yield Finding("pairs", "error", _short(lone, root), f"has no {lacks}")
+    elif (files.part.root / "rgb").is_dir() and sidecar(files.part, "rgb", files.image) is None:
+        yield Finding("pairs", "error", _short(files.image, root), "has no rgb picture")
+
+
+def _check_image(
+    files: Files, image: Path, manifest: Manifest, root: Path, seen: _Seen
+) -> Iterator[Finding]:
+    where = _short(image, root)
+    try:
+        header, raw, valid = read_stored(image)
+    except (FormatError, MissingFileError) as exc:
+        yield Finding("pixels", "error", where, str(exc))
+        return
+    seen.bands[where] = header.shape[0]
+    if header.outline is not None:
+        seen.outlines.append((files, header.outline))
+    if not valid.any():
+        yield Finding("pixels", "warning", where, "every pixel is nodata; readers skip it")
+    digest = _digest(raw, valid)
+    if digest is not None:
+        seen.digests[digest].append(files)
+    if files.label is None:
+        return
+    try:
+        label = read_label(files.label, manifest)
+    except (FormatError, MissingFileError) as exc:
+        yield Finding("labels", "error", _short(files.label, root), str(exc))
+        return
+    if label.shape != header.shape[1:]:
+        text = f"label is {label.shape[0]} x {label.shape[1]}, image {header.shape[1:]}"
+        yield Finding("size", "error", where, text)
+    if manifest.labels == "index" and bool((label == 255).any()):
+        text = "holds 255; nodata belongs into a sidecar under valid/"
+        yield Finding("labels", "error", _short(files.label, root), text)
+
+
+def _check_bands(seen: _Seen, manifest: Manifest | None) -> Iterator[Finding]:
+    if not seen.bands:
+        return
+    usual = Counter(seen.bands.values()).most_common(1)[0][0]
+    wanted = usual if manifest is None else len(manifest.bands)
+    for where, count in seen.bands.items():
+        if count != wanted:
+            yield Finding("bands", "error", where, f"has {count} bands, not {wanted}")
+
+
+def _split_lookup(layout: Layout, manifest: Manifest | None) -> "_Splits":
+    named = manifest.splits if manifest is not None and layout.kind == "raw" else {}
+    return _Splits({name: split for split, names in named.items() for name in names})
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """Split of a chip: its folder's, or for a raw folder what dataset.json says."""
+
+    named: dict[str, str]
+
+    def of(self, files: Files) -> str | None:
+        key = f"{files.site}/{files.stem}"
+        return files.part.split or self.named.get(key, self.named.get(files.site))
+
+
+def _level(splits: Iterable[str], *, as_paper: bool) -> Level:
+    return "warning" if as_paper and set(splits) <= {"train", "val"} else "error"
+
+
+def _leaks_by_name(files: Sequence[Files], splits: _Splits, *, as_paper: bool) -> Iterator[Finding]:
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for one in files:
+        split = splits.of(one)
+        if split is not None:
+            found[base_site(one.site)][split] = None
+    for site, where in sorted(found.items()):
+        if len(where) > 1:
+            text = f"site is in {' and '.join(where)}"
+            if as_paper:
+                text += "; split --as-paper shares sites"
+            yield Finding("name", _level(where, as_paper=as_paper), site, text)
+
+
+def _leaks_by_ground(seen: _Seen, splits: _Splits, *, as_paper: bool) -> Iterator[Finding]:
+    """One finding for every two sites that share ground, of different names."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for a, b in overlapping([outline for _, outline in seen.outlines]).tolist():
+        one, other = seen.outlines[a][0], seen.outlines[b][0]
+        if base_site(one.site) != base_site(other.site):
+            ends = sorted([(one.site, splits.of(one) or ""), (other.site, splits.of(other) or "")])
+            counts[(*ends[0], *ends[1])] += 1
+    for (site, split, other_site, other_split), n in sorted(counts.items()):
+        leak = split != other_split
+        level = _level((split, other_split), as_paper=as_paper) if leak else "warning"
+        text = f"overlaps {other_site} ({other_split or 'no split'}) in {n} pairs of chips"
+        if not leak:
+            text += "; splits and folds keep them together"
+        yield Finding("footprint", level, f"{site} ({split or 'no split'})", text)
+
+
+def _leaks_by_pixels(seen: _Seen, splits: _Splits, root: Path) -> Iterator[Finding]:
+    for group in seen.digests.values():
+        first = group[0]
+        for other in group[1:]:
+            elsewhere = splits.of(first) != splits.of(other)
+            alien = base_site(first.site) != base_site(other.site)
+            text = f"has the same pixels as {_short(first.image, root)}"
+            level: Level = "error" if elsewhere or alien else "warning"
+            yield Finding("identical", level, _short(other.image, root), text)
+
+
+def _check_mapping(root: Path, layout: Layout, files: Sequence[Files]) -> Iterator[Finding]:
+    """Old and new names are a bijection, and the new ones are exactly the images."""
+    places = [root / MAPPING_NAME, root / "train" / MAPPING_NAME]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = [row for row in csv.reader(file) if row]
+    pairs = [(row[0], row[-1]) for row in rows[1:]]
+    for column, name in ((0, "old"), (1, "new")):
+        counts = Counter(pair[column] for pair in pairs)
+        for value, n in counts.items():
+            if n > 1:
+                text = f"{name} name is in {n} rows; names must be one to one"
+                yield Finding("mapping", "error", value, text)
+    images = {_short(one.image, root) for one in files if one.image is not None}
+    new = {pair[1] for pair in pairs}
+    for value in sorted(new - images):
+        yield Finding("mapping", "error", value, f"is in {path.name} but is no image")
+    for value in sorted(images - new):
+        yield Finding("mapping", "error", value, f"is not in {path.name}")
+
+
+def _check_manifest(
+    layout: Layout, manifest: Manifest | None, files: Sequence[Files]
+) -> Iterator[Finding]:
+    """The splits that dataset.json names are those of the folders."""
+    if manifest is None or not manifest.splits or layout.kind == "raw":
+        return
+    for split in sorted({p.split for p in layout.parts if p.split} | manifest.splits.keys()):
+        have = {one.site for one in files if one.part.split == split}
+        said = {name.partition("/")[0] for name in manifest.splits.get(split, ())}
+        for site in sorted(have ^ said):
+            text = "is there" if site in have else "is not there"
+            text = f"site {text}, but {MANIFEST_NAME} says otherwise"
+            yield Finding("manifest", "error", f"{split}/{site}", text)
+
+
+def _short(path: Path | None, root: Path) -> str:
+    return "" if path is None else path.relative_to(root).as_posix()
