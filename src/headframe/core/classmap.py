@@ -60,6 +60,4 @@ def label_class_map(target: str = "mining") -> ClassMap:
 
 def binary_class_map(target: str = "mining") -> ClassMap:
     """Classes that binary models learn and write: 0 background, 1 ``target``."""
-    return ClassMap(
-        (ClassInfo(0, "background", (68, 1, 84)), ClassInfo(1, target, (230, 85, 13)))
-    )
+    return ClassMap((ClassInfo(0, "background", (68, 1, 84)), ClassInfo(1, target, (230, 85, 13))))
