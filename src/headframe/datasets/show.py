@@ -1,0 +1,112 @@
+"""Contact sheet: every chip as a small picture with its target outlined."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from headframe.core.errors import DatasetError
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.chips import Chip, ChipArrays, ChipDataset
+from headframe.io.labels import write_rgb_png
+
+CAPTION_PX = 14
+GAP_PX = 4
+OUTLINE = (255, 214, 0)
+CLOUD_OUTLINE = (0, 200, 255)
+NODATA = (40, 40, 40)
+
+_Picture = npt.NDArray[np.uint8]
+
+
+def contact_sheet(
+    dataset: ChipDataset,
+    out: Path,
+    *,
+    split: str | None = None,
+    limit: int = 48,
+    chip_px: int = 160,
+    progress: Progress = SILENT,
+) -> int:
+    """Draw chips in a grid, the target's outline in yellow, cloud's in blue, and write a PNG.
+
+    Args:
+        dataset: the data set.
+        out: the PNG.
+        split: shown alone; all splits by default.
+        limit: chips shown at most, taken at regular steps.
+        chip_px: side of a chip's picture.
+        progress: told of every chip.
+
+    Returns:
+        Chips shown.
+
+    Raises:
+        DatasetError: no chip with data.
+        OutputError: ``out`` cannot be written.
+    """
+    chips = dataset.chips(split)
+    if len(chips) > limit:
+        chips = tuple(chips[i] for i in np.linspace(0, len(chips) - 1, limit).astype(int))
+    cells = []
+    progress.start("Drawing chips", len(chips))
+    for chip in chips:
+        arrays = dataset.read(chip, target="full")
+        if not arrays.empty:
+            picture = draw_chip(arrays, dataset.bands, target=len(dataset.manifest.classes) - 1)
+            cells.append(_cell(picture, chip, chip_px))
+        progress.advance()
+    progress.finish()
+    if not cells:
+        raise DatasetError(f"{dataset.root}: no chip with data in split {split or 'all'} to show.")
+    write_rgb_png(out, _grid(cells))
+    return len(cells)
+
+
+def draw_chip(arrays: ChipArrays, bands: tuple[str, ...], *, target: int) -> _Picture:
+    """Draw one chip in its colours (H, W, 3), stretched from 2 to 98 %, classes outlined.
+
+    Chips without red, green and blue are drawn in grey from their first band. Outlines lie just
+    inside the classes.
+    """
+    colors = ("red", "green", "blue")
+    chosen = [bands.index(c) for c in colors] if set(colors) <= set(bands) else [0, 0, 0]
+    shown = arrays.image[chosen]
+    valid = ~np.isnan(shown).any(axis=0)
+    low, high = np.percentile(shown[:, valid], [2, 98])
+    scaled = (shown - low) / max(float(high - low), 1e-6)
+    picture = (np.nan_to_num(scaled).clip(0, 1) ** 0.8 * 255).astype(np.uint8).transpose(1, 2, 0)
+    picture = np.ascontiguousarray(picture)
+    picture[~valid] = NODATA
+    for index, color in ((1, CLOUD_OUTLINE), (target, OUTLINE)):
+        inside = arrays.label == index
+        edge = inside & ~ndimage.binary_erosion(inside, border_value=1)
+        picture[edge] = color
+    return picture
+
+
+def _cell(picture: _Picture, chip: Chip, chip_px: int) -> _Picture:
+    height, width = picture.shape[:2]
+    factor = chip_px / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    canvas = Image.new("RGB", (chip_px, chip_px + CAPTION_PX), (255, 255, 255))
+    canvas.paste(Image.fromarray(picture).resize(size, Image.Resampling.BOX), (0, CAPTION_PX))
+    caption = chip.key if chip.split is None else f"{chip.split} {chip.key}"
+    caption = caption if len(caption) * 6 <= chip_px else "…" + caption[-(chip_px // 6 - 1) :]
+    ImageDraw.Draw(canvas).text((2, 1), caption, fill=(0, 0, 0))
+    return np.asarray(canvas)
+
+
+def _grid(cells: list[_Picture]) -> _Picture:
+    height, width = cells[0].shape[:2]
+    columns = int(np.ceil(np.sqrt(len(cells) * 1.5)))
+    rows = -(-len(cells) // columns)
+    shape = (rows * (height + GAP_PX) + GAP_PX, columns * (width + GAP_PX) + GAP_PX, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for i, cell in enumerate(cells):
+        row, col = divmod(i, columns)
+        top, left = GAP_PX + row * (height + GAP_PX), GAP_PX + col * (width + GAP_PX)
+        sheet[top : top + height, left : left + width] = cell
+    return sheet
