@@ -220,7 +220,8 @@ def _deal(counts: _FloatArray, shares: _FloatArray, rng: np.random.Generator) ->
     order = order[np.argsort(-counts[order, 0], kind="stable")]
     where = np.zeros(len(counts), np.intp)
     lacking = target.copy()
-    open_bins = np.flatnonzero(shares > 0)
+    by_share = np.argsort(-shares, kind="stable")  # the large bins first, should groups be few
+    open_bins = by_share[shares[by_share] > 0][: len(counts)]
     for group in order:
         gain = 2 * lacking[open_bins] @ counts[group]
         best = np.flatnonzero(gain == gain.max())
@@ -236,7 +237,7 @@ def _deal(counts: _FloatArray, shares: _FloatArray, rng: np.random.Generator) ->
 
 def _fill_empty(where: _IntArray, counts: _FloatArray, bins: _IntArray) -> None:
     """Give every bin at least one group, taking the smallest of the bin with most groups."""
-    for bin_ in bins[: len(where)]:
+    for bin_ in bins:
         if not (where == bin_).any():
             rich = np.bincount(where).argmax()
             own = np.flatnonzero(where == rich)
