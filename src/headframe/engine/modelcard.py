@@ -22,9 +22,11 @@ def model_card(spec: ModelSpec) -> str:
     classes = ", ".join(f"{c.index} {c.name}" for c in spec.classes.classes)
     metrics = "\n".join(f"- {key}: {_plain(value)}" for key, value in spec.metrics.items())
     training = "\n".join(
-        f"- {key}: {_plain(value)}" for key, value in spec.training.items() if key != "sites"
+        f"- {key}: {_plain(value)}"
+        for key, value in spec.training.items()
+        if value and key not in ("sites", "limits", "recipe")
     )
-    notes = spec.training.get("limits", "Look at the map before you act on it.")
+    notes = spec.training.get("limits") or "Look at the map before you act on it."
     return f"""---
 library_name: headframe
 license: {spec.license}

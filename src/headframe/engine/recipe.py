@@ -91,6 +91,8 @@ class OutputSection(_Section):
     threshold: float = Field(default=0.5, ge=0, le=1)
     test_flips: Literal[1, 2, 4, 8] = 1
     license: str = "unspecified"
+    attribution: str = Field(default="", description="who must be named for the training data")
+    limits: str = Field(default="", description="what the model is not good at, for its card")
 
 
 class Recipe(_Section):

@@ -217,6 +217,8 @@ def _finish(run: Run, store: ChipStore, dataset: ChipDataset, parts: Parts) -> T
         "chips": len(parts.train),
         "recipe": recipe.model_dump(mode="json", exclude={"data": {"dataset"}}),
         "headframe": __version__,
+        "attribution": recipe.output.attribution,
+        "limits": recipe.output.limits,
     }
     spec = replace(bundle.spec, metrics=measured, training=training)
     folder = run.out / "bundle"
