@@ -27,7 +27,7 @@ from headframe.datasets.drawn import (
     write_scene,
     write_truth,
 )
-from headframe.engine.bundle import load_bundle, read_spec, find_bundle, shipped_bundles
+from headframe.engine.bundle import find_bundle, load_bundle, read_spec, shipped_bundles
 from headframe.engine.mapping import MapOptions, map_scenes
 from headframe.engine.recipe import Recipe, parse_recipe
 from headframe.engine.training import train
