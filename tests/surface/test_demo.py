@@ -48,7 +48,7 @@ def test_whole_way_and_again(tmp_path):
     assert len(first.losses) == options.steps
     assert 0 <= first.iou <= 1
     assert all(place.true_ha > 1 for place in first.dates)
-    assert sum(first.chips.values()) == 2 * options.sites
+    assert sum(first.chips.values()) == options.sites
     write_demo_report(first, out / "report.html")
     json.dumps(first.to_json())
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("*.tif")}

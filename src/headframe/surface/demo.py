@@ -59,8 +59,8 @@ class DemoOptions:
 
     @property
     def sites(self) -> int:
-        """Training sites, each at two dates."""
-        return 6 if self.fast else 14
+        """Training places, half of them at each date."""
+        return 10 if self.fast else 26
 
     @property
     def chip(self) -> tuple[int, int]:
@@ -289,14 +289,13 @@ def _draw(out: Path, options: DemoOptions, progress: Progress) -> None:
     kml = out / "scenes" / "tailings.kml"
     if kml.is_file():
         return
-    jobs = [(options.heldout_seed + 1 + n, day) for n in range(options.sites) for day in DATES]
+    jobs = [(options.heldout_seed + 1 + n, DATES[n % len(DATES)]) for n in range(options.sites)]
     frames = []
     progress.start("drawing", len(jobs) + len(DATES))
     for seed, day in jobs:
         scene = draw_landscape(seed, size=options.chip, date=day)
-        site = f"{scene.site}_{day.year}"  # a mine that grew has other outlines
-        write_scene(scene, out / "scenes" / "images" / site / f"{day:%Y%m%d}.tif")
-        frames.append(scene.tailings.assign(site=site, name=f"{site} tailings"))
+        write_scene(scene, out / "scenes" / "images" / scene.site / f"{day:%Y%m%d}.tif")
+        frames.append(scene.tailings)
         progress.advance()
     for scene in draw_heldout(options):
         path = _heldout(out, scene.date)

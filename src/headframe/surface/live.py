@@ -38,7 +38,7 @@ EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 """Element84's public STAC API, which needs no account."""
 
 _SCALE = 1e-4
-_FOUND = (226, 88, 42)
+_FOUND = (255, 226, 64)
 _MESSAGE_CHARS = 160
 
 

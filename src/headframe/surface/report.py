@@ -20,6 +20,7 @@ from headframe.surface.demo import DemoResult, MappedDate
 RgbArray = NDArray[np.uint8]
 
 _HIT, _FALSE, _MISSED = (47, 158, 110), (226, 88, 42), (60, 111, 209)
+_SHOWN = (255, 226, 64)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 632.0, 12.0, 196.0
 _STEPS = {
     "draw": "draw the landscapes",
@@ -119,7 +120,7 @@ def true_colour(bands: NDArray[np.floating]) -> RgbArray:
             low, high = np.percentile(known, (1, 99.5))
             high = min(float(high), float(low) + 0.25)
             scaled = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
-            shown[..., channel] = np.nan_to_num(scaled**0.75 * 255).astype(np.uint8)
+            shown[..., channel] = np.nan_to_num(scaled**0.62 * 255).astype(np.uint8)
     return shown
 
 
@@ -224,8 +225,8 @@ def _date_section(place: MappedDate) -> Section:
         title=f"{place.scene.date:%d %B %Y}".lstrip("0"),
         pictures=(
             Picture(embed(colour), "Scene, true colour"),
-            Picture(embed(tinted(colour, truth, _MISSED)), "Truth: tailings as drawn"),
-            Picture(embed(tinted(colour, mapped, _FALSE)), "Map: tailings as found"),
+            Picture(embed(tinted(colour, truth, _SHOWN)), "Truth: tailings as drawn"),
+            Picture(embed(tinted(colour, mapped, _SHOWN)), "Map: tailings as found"),
             Picture(embed(error), "Error", keys),
         ),
     )
