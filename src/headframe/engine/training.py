@@ -159,7 +159,7 @@ def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progres
         options=dict(recipe.model.options),
         inputs=inputs,
         classes=model_classes(dataset, recipe.data),
-        patch_px=recipe.train.crop_px,
+        patch_px=recipe.output.patch_px,
         threshold=recipe.output.threshold,
         test_flips=recipe.output.test_flips,
         license=recipe.output.license,
