@@ -17,6 +17,7 @@ def demo(
     stac_url: Annotated[
         str | None, typer.Option(help="STAC API for --live; default: Element84 Earth Search.")
     ] = None,
+    model: Annotated[str, typer.Option(help="Model for --live.")] = "tailings-s2-rgb",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Draw landscapes, label, train, map, score and report; or map a real place with --live.
@@ -35,7 +36,7 @@ def demo(
     from headframe.cli.console import emit_json, progress, say
 
     if live is not None:
-        _live(live, out, stac_url=stac_url, as_json=as_json)
+        _live(live, out, stac_url=stac_url, model=model, as_json=as_json)
         return
     from headframe.io.files import write_json
     from headframe.surface.demo import DemoOptions, run_demo
@@ -57,12 +58,16 @@ def demo(
     say(f"The scenes are drawn, not taken. {sum(result.seconds.values()):,.0f} s; see {report}")
 
 
-def _live(place: tuple[float, float], out: Path, *, stac_url: str | None, as_json: bool) -> None:
+def _live(
+    place: tuple[float, float], out: Path, *, stac_url: str | None, model: str, as_json: bool
+) -> None:
     """Map a real scene and say what was found."""
     from headframe.cli.console import emit_json, progress, say
     from headframe.surface.live import LiveOptions, map_live
 
-    options = LiveOptions() if stac_url is None else LiveOptions(stac_url=stac_url)
+    options = LiveOptions(model=model)
+    if stac_url is not None:
+        options = LiveOptions(model=model, stac_url=stac_url)
     with progress() as shown:
         result = map_live(*place, out=out, options=options, progress=shown)
     if as_json:

@@ -272,7 +272,8 @@ class _Clock:
 def _claim(out: Path, options: DemoOptions) -> None:
     """Take ``out`` for these options, or say why not."""
     mark = out / "options.json"
-    wanted = {**asdict(options), "headframe": __version__}
+    start = BACKBONE if BACKBONE in shipped_bundles() else "imagenet"
+    wanted = {**asdict(options), "start": start, "headframe": __version__}
     if mark.is_file():
         if json.loads(mark.read_text(encoding="utf-8")) != wanted:
             raise OutputError(
