@@ -41,6 +41,8 @@ def test_another_folder_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
+# odc-geo calls a function that shapely 2.2 deprecates.
+@pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")
 def test_whole_way_and_again(tmp_path):
     options = DemoOptions(seed=2, fast=True)
     out = tmp_path / "demo"
