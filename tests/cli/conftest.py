@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
@@ -31,22 +32,29 @@ def pixels(height=96, width=128, bands=3, seed=0):
     return values.astype(np.uint16)
 
 
-def write_scene(path, values=None, *, crs="EPSG:32723", names=BANDS, **profile):
+def write_scene(path, values=None, *, crs="EPSG:32723", names=BANDS, east_m=0, **profile):
     values = pixels() if values is None else values
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
-    place = {"crs": crs, "transform": from_origin(*CORNER, PIXEL_M, PIXEL_M)} if crs else {}
+    place = {"crs": crs, "transform": corner(east_m)} if crs else {}
     shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
-    with rasterio.open(path, "w", driver="GTiff", **shape, **place, **profile) as file:
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.open(path, "w", driver="GTiff", **shape, **place, **profile) as file,
+    ):
         file.write(values)
         if names:
             file.descriptions = tuple(names)[:count]
     return path
 
 
-def ring(left=30, top=20, right=90, bottom=60):
+def corner(east_m):
+    return from_origin(CORNER[0] + east_m, CORNER[1], PIXEL_M, PIXEL_M)
+
+
+def ring(left=30, top=20, right=90, bottom=60, *, east_m=0):
     """Closed ring around pixels of the good scene, longitude and latitude."""
-    xs = [CORNER[0] + PIXEL_M * c for c in (left, right, right, left, left)]
+    xs = [CORNER[0] + east_m + PIXEL_M * c for c in (left, right, right, left, left)]
     ys = [CORNER[1] - PIXEL_M * r for r in (bottom, bottom, top, top, bottom)]
     lon, lat = transform("EPSG:32723", "EPSG:4326", xs, ys)
     return " ".join(f"{x:.8f},{y:.8f}" for x, y in zip(lon, lat, strict=True))

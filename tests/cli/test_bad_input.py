@@ -5,12 +5,14 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from headframe.cli import main as cli
 
@@ -71,11 +73,11 @@ def desk(make, model, tmp_path):
     made = Desk(tmp_path / "desk", model)
     for number, site in enumerate(("alpha", "bravo")):
         name = Path(site) / "00000.tif"
-        make.scene(made.images / name, make.pixels(seed=number))
+        make.scene(made.images / name, make.pixels(seed=number), east_m=50_000 * number)
         mask = np.zeros((1, 96, 128), np.uint8)
         mask[:, 20:60, 30:90] = 1
-        make.scene(made.root / "masks" / name, mask, names=None)
-    second = make.kml("bravo").split("<Document>")[1]
+        make.scene(made.root / "masks" / name, mask, names=None, east_m=50_000 * number)
+    second = make.kml("bravo", make.ring(east_m=50_000)).split("<Document>")[1]
     text = make.kml("alpha").replace("</Document></kml>", "") + second
     made.polygons.write_text(text, encoding="utf-8")
     made.recipe.write_text(
@@ -124,7 +126,10 @@ def assert_whole(folder):
     assert not [path for path in files if ".part" in path.name]
     for path in files:
         if path.suffix in (".tif", ".png"):
-            with rasterio.open(path) as file:
+            with (
+                warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+                rasterio.open(path) as file,
+            ):
                 file.read()
 
 

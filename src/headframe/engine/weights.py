@@ -1,5 +1,6 @@
 """Reading tensors from files: the one place where a torch checkpoint is opened."""
 
+import io
 import zipfile
 from importlib import import_module, resources
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from headframe.core.errors import BundleError, MissingExtraError, MissingFileError
@@ -56,8 +57,10 @@ def _corrupted(path: Path, exc: BaseException) -> BundleError:
 
 def save_checkpoint(path: Path, value: dict[str, Any]) -> None:
     """Write tensors and plain values, all or nothing."""
+    buffer = io.BytesIO()  # torch tells a full disk by a RuntimeError of its own
+    torch.save(value, buffer)
     with replacing(path) as part:
-        torch.save(value, part)
+        part.write_bytes(buffer.getbuffer())
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -84,8 +87,9 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], *, half: bool) -> None:
         key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
         for key, value in tensors.items()
     }
+    content = save(dense)
     with replacing(path) as part:
-        save_file(dense, part)
+        part.write_bytes(content)
 
 
 def imagenet_state(encoder: str) -> dict[str, Tensor]:

@@ -30,6 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".part-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"{path.parent}: cannot be made ({exc.strerror or exc}). Choose another --out."
+        ) from exc
+    try:
         _remove(part)
         yield part
         os.replace(part, path)
