@@ -93,6 +93,16 @@ def test_views_are_undone(bundle, views):
         torch.testing.assert_close(flat, flat.transpose(2, 3))
 
 
+def test_zoom_changes_the_view_and_not_the_grid(bundle):
+    pixels = torch.rand(1, 3, 96, 64)
+    near, far = bundle.scores(pixels), bundle.with_options(test_zoom=0.5).scores(pixels)
+    assert near.shape == far.shape == (1, 1, 96, 64)
+    assert not torch.allclose(near, far)
+    flat = Bundle(bundle.spec, nn.Conv2d(3, 1, 1)).with_options(test_zoom=0.7)
+    even = flat.scores(torch.full((1, 3, 96, 64), 0.2))
+    torch.testing.assert_close(even, even[:, :, :1, :1].expand_as(even))
+
+
 def test_classes_of(bundle):
     scores = np.array([[[0.2, 0.5, 0.9]]], np.float32)
     assert bundle.classes_of(scores).tolist() == [[0, 1, 1]]

@@ -139,6 +139,14 @@ def test_experiment_scores_only_held_out_sites(raw_dataset, tmp_path):
     )
     found = experiment([recipes[0], trees], plan=Plan(folds=(0, 1), of=2), out=tmp_path)
     assert [row.runs for row in found] == [2, 2]
+    bundle = tmp_path / "fast" / "fold0-seed0" / "bundle" / "model.safetensors"
+    written = bundle.stat().st_mtime_ns
+    other_use = recipes[0].model_copy(
+        update={"output": recipes[0].output.model_copy(update={"threshold": 0.0})}
+    )
+    again = experiment([other_use, trees], plan=Plan(folds=(0, 1), of=2), out=tmp_path)
+    assert again[0].recall == 1.0  # every pixel reaches 0: scored again ...
+    assert bundle.stat().st_mtime_ns == written  # ... and not trained again
     trained = load_bundle(tmp_path / "fast" / "fold0-seed0").spec.training["sites"]
     other = load_bundle(tmp_path / "fast" / "fold1-seed0").spec.training["sites"]
     assert sorted(trained + other) == list(SITES)

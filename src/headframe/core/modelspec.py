@@ -40,6 +40,8 @@ class ModelSpec:
         patch_px: side of the square tiles it is mapped with.
         threshold: with two classes, the score from which a pixel is the target.
         test_flips: number of dihedral views averaged at test, 1, 2, 4 or 8.
+        test_zoom: tiles are resized by this factor before the network sees them, and its scores
+            back; below 1 the network sees more of the surroundings.
         metrics: measured figures, with what they were measured on.
         training: data set, sites, recipe and seed it was trained with.
         license: SPDX name of the weights' licence.
@@ -53,6 +55,7 @@ class ModelSpec:
     patch_px: int
     threshold: float = 0.5
     test_flips: int = 1
+    test_zoom: float = 1.0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     license: str = "unspecified"

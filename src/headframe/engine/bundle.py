@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
+from torch.nn import functional
 
 from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.errors import BundleError, JobError, MissingFileError, UnknownNameError
@@ -25,6 +27,7 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CARD = "README.md"
 _FORMAT = 1
+_STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Bundle:
             target; else K classes that sum to 1. Nodata pixels get a score too: the caller
             masks them.
         """
-        flat = normalise(pixels, self.spec.inputs)
+        flat = _zoomed(normalise(pixels, self.spec.inputs), self.spec.test_zoom)
         total: Tensor | None = None
         for view in range(self.spec.test_flips):
             logits = self.network(_dihedral(flat, view)).float()
@@ -64,7 +67,7 @@ class Bundle:
             total = score if total is None else total + score
         if total is None:
             raise BundleError(f"model {self.spec.name}: test_flips must be 1 or more.")
-        return total / self.spec.test_flips
+        return _resized(total / self.spec.test_flips, pixels.shape[-2:])
 
     def classes_of(self, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Decide classes.
@@ -80,14 +83,15 @@ class Bundle:
         return np.asarray(scores.argmax(axis=0), dtype=np.uint8)
 
     def with_options(
-        self, *, threshold: float | None = None, test_flips: int | None = None
+        self,
+        *,
+        threshold: float | None = None,
+        test_flips: int | None = None,
+        test_zoom: float | None = None,
     ) -> "Bundle":
-        """Copy with another threshold (0-1) or number of test views (1, 2, 4 or 8)."""
-        changes: dict[str, Any] = {}
-        if threshold is not None:
-            changes["threshold"] = threshold
-        if test_flips is not None:
-            changes["test_flips"] = test_flips
+        """Copy with another threshold (0-1), number of test views (1, 2, 4, 8) or test zoom."""
+        given = {"threshold": threshold, "test_flips": test_flips, "test_zoom": test_zoom}
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         return replace(self, spec=replace(self.spec, **changes))
 
 
@@ -104,6 +108,20 @@ def normalise(pixels: Tensor, inputs: InputSpec) -> Tensor:
     mean = pixels.new_tensor(inputs.mean).view(1, -1, 1, 1)
     std = pixels.new_tensor(inputs.std).view(1, -1, 1, 1)
     return torch.nan_to_num((pixels - mean) / std, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _zoomed(x: Tensor, zoom: float) -> Tensor:
+    """Resize to about ``zoom`` times the size, sides kept multiples of 32."""
+    sides = [max(_STRIDE, round(side * zoom / _STRIDE) * _STRIDE) for side in x.shape[-2:]]
+    return _resized(x, sides) if zoom != 1 else x
+
+
+def _resized(x: Tensor, sides: Sequence[int]) -> Tensor:
+    if list(x.shape[-2:]) == list(sides):
+        return x
+    return functional.interpolate(
+        x, size=list(sides), mode="bilinear", align_corners=False, antialias=True
+    )
 
 
 def _dihedral(x: Tensor, view: int) -> Tensor:
@@ -147,6 +165,7 @@ class _Description(BaseModel):
     patch_px: int = Field(ge=32, multiple_of=32)
     threshold: float = Field(ge=0, le=1)
     test_flips: int = Field(ge=1, le=8)
+    test_zoom: float = Field(default=1.0, ge=0.25, le=4)
     metrics: dict[str, Any]
     training: dict[str, Any]
     license: str

@@ -25,6 +25,7 @@ from headframe.metrics.confusion import Counts
 
 TREES = "boosted-trees"
 RECORD = "record.json"
+_SCORING = {"threshold", "test_flips", "test_zoom"}
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,17 @@ def experiment(
 def _one_run(
     recipe: Recipe, folder: Path, plan: Plan, hardware: Hardware, progress: Progress
 ) -> dict[str, Any]:
-    """Train and score one fold, or read what an earlier call found."""
+    """Train and score one fold, or read what an earlier call found.
+
+    The output section of a recipe says how a trained model is used: when only it has changed,
+    the model is scored again but not trained again.
+    """
     path = folder / RECORD
+    output = recipe.output.model_dump(mode="json", include=_SCORING)
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        if found.get("output") == output:
+            return found
     dataset = open_dataset(Path(recipe.data.dataset))
     if recipe.model.architecture == TREES:
         record = _trees(recipe, dataset)
@@ -106,7 +113,7 @@ def _one_run(
         record = _network(recipe, dataset, folder, hardware, progress)
         if not plan.keep_checkpoints:
             (folder / CHECKPOINT).unlink(missing_ok=True)
-    record |= {"recipe": recipe.name, "seed": recipe.train.seed}
+    record |= {"recipe": recipe.name, "seed": recipe.train.seed, "output": output}
     if recipe.data.fold is not None:
         record["fold"] = recipe.data.fold.index
     write_json(path, record)
@@ -118,15 +125,17 @@ def _network(
 ) -> dict[str, Any]:
     resume = (folder / "recipe.yaml").is_file()
     result = train(recipe, out=folder, resume=resume, hardware=hardware, progress=progress)
-    bundle = load_bundle(result.bundle)
+    output = recipe.output
+    bundle = load_bundle(result.bundle).with_options(
+        threshold=output.threshold, test_flips=output.test_flips, test_zoom=output.test_zoom
+    )
     parts = choose_parts(dataset, recipe.data)
-    views = {}
-    for flips in sorted({1, recipe.output.test_flips}):
-        found = evaluate_chips(bundle.with_options(test_flips=flips), dataset, parts.test)
-        views[str(flips)] = _per_chip(found.confusions, parts.test)
+    plain = bundle.with_options(test_flips=1, test_zoom=1.0)
+    found = evaluate_chips(bundle, dataset, parts.test)
+    once = found if plain.spec == bundle.spec else evaluate_chips(plain, dataset, parts.test)
     return {
-        "chips": views[str(recipe.output.test_flips)],
-        "chips_one_view": views["1"],
+        "chips": _per_chip(found.confusions, parts.test),
+        "chips_one_view": _per_chip(once.confusions, parts.test),
         "seconds": result.metrics["seconds"],
         "parameters": result.metrics["parameters"],
     }

@@ -26,7 +26,7 @@ class Row:
         recipe: its name.
         runs: number of runs.
         iou: pooled over all held-out chips (mean over seeds).
-        iou_one_view: the same without averaging test views.
+        iou_one_view: the same from one view of each chip at its own size.
         low: lower end of the 95 % bootstrap interval of ``iou`` over sites (first seed).
         high: upper end.
         fold_min: lowest IoU of a run.

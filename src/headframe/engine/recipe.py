@@ -90,6 +90,7 @@ class OutputSection(_Section):
     name: str = "model"
     threshold: float = Field(default=0.5, ge=0, le=1)
     test_flips: Literal[1, 2, 4, 8] = 1
+    test_zoom: float = Field(default=1.0, ge=0.25, le=4)
     patch_px: int = Field(default=512, ge=32, multiple_of=32, description="side of map tiles")
     license: str = "unspecified"
     attribution: str = Field(default="", description="who must be named for the training data")

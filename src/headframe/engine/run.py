@@ -139,9 +139,7 @@ class Run:
         loss = self.loss(logits.float(), label)
         value = loss.detach().item()
         if not math.isfinite(value):
-            raise JobError(
-                f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr."
-            )
+            raise JobError(f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr.")
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
             self.network, self.optimizer, max_norm=self.recipe.train.clip_norm

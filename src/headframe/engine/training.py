@@ -129,6 +129,7 @@ def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
 
 def _changed(before: Recipe, now: Recipe) -> str | None:
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    del new["output"]  # says how a trained model is used, not how it is trained
     for section, values in new.items():
         if isinstance(values, dict):
             for key, value in values.items():
@@ -162,6 +163,7 @@ def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progres
         patch_px=recipe.output.patch_px,
         threshold=recipe.output.threshold,
         test_flips=recipe.output.test_flips,
+        test_zoom=recipe.output.test_zoom,
         license=recipe.output.license,
     )
     options = dict(spec.options)
