@@ -371,3 +371,9 @@ def test_missing_recipe(desk, refused):
 def test_recipe_that_cannot_be_followed(desk, refused, text, parts):
     desk.recipe.write_text(text, encoding="utf-8")
     refused(desk.words("train"), *parts)
+
+
+@pytest.mark.parametrize("verb", ["check", "stats", "show", "split"])
+def test_a_dataset_that_is_none(desk, refused, verb):
+    extra = ["--out", str(desk.out / "sheet.png")] if verb == "show" else []
+    refused(["dataset", verb, "/nowhere/set", *extra], "/nowhere/set")

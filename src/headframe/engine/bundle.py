@@ -217,7 +217,7 @@ def find_bundle(source: str | Path) -> Path:
 
 def _from_hub(repo: str) -> Path:
     import huggingface_hub  # noqa: PLC0415 - only for those who ask for the hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 - likewise
 
     try:
         return Path(

@@ -299,7 +299,7 @@ def _open_item(
     )
 
 
-def _aligned(dataset: Any, grid: Any, band: AssetBand, closing: ExitStack) -> Any:  # noqa: ANN401
+def _aligned(dataset: Any, grid: Any, band: AssetBand, closing: ExitStack) -> Any:  # noqa: ANN401 - rasterio is untyped
     """Give ``dataset`` on the grid of ``grid``: as it is, or by nearest pixel."""
     if same_grid(dataset, grid):
         return dataset
