@@ -24,9 +24,9 @@ def train(
 
     Examples:
 
-        headframe train recipes/tailings/unet.yaml --data DS --out runs/unet
+        headframe train recipes/tailings/fpn-lite2.yaml --data DS --out runs/unet
 
-        headframe train recipes/tailings/unet.yaml --data DS --out runs/unet --resume
+        headframe train recipes/tailings/fpn-lite2.yaml --data DS --out runs/unet --resume
     """
     from headframe.cli import console
     from headframe.engine.recipe import load_recipe
