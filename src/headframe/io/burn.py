@@ -17,7 +17,7 @@ STEP_PX = 16.0
 MAX_CORNERS = 1e5
 """About how many corners densifying may give one polygon."""
 MARGIN = 4.0
-"""Polygons are cut to the grid's outline widened by this many times its size before reprojecting."""
+"""What lies further from the grid than this many times its size is cut off before reprojecting."""
 
 
 def footprint(geobox: GeoBox) -> BaseGeometry:
@@ -71,7 +71,8 @@ def _to_grid_crs(polygons: Sequence[BaseGeometry], geobox: GeoBox) -> list[list[
             polygon = polygon.intersection(window)  # noqa: PLW2901 - the rest is out of sight
         step = max(STEP_PX * _pixel_degrees(geobox), polygon.length / MAX_CORNERS)
         moved = shapely.transform(
-            shapely.segmentize(polygon, step), transformer.transform, interleaved=False
+            shapely.segmentize(polygon, step),
+            lambda points: np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1),
         )
         if not np.isfinite(shapely.get_coordinates(moved)).all():
             raise GeometryError(f"a polygon cannot be brought to the image's CRS ({geobox.crs}).")

@@ -1,6 +1,6 @@
 """Named polygons from KML, KMZ, GeoJSON, GeoPackage and shapefile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,11 @@ class PolygonLayer:
 
 
 def read_polygons(
-    path: Path, *, site_field: str | None = None, layer: str | None = None
+    path: Path,
+    *,
+    site_field: str | None = None,
+    layer: str | None = None,
+    stratum_field: str | None = None,
 ) -> PolygonLayer:
     """Read polygons and the site each belongs to.
 
@@ -72,6 +76,7 @@ def read_polygons(
         path: ``.kml``, ``.kmz``, ``.geojson``, ``.json``, ``.gpkg`` or ``.shp``.
         site_field: name of the field that holds the site.
         layer: GeoPackage only: which layer, where it has several of polygons.
+        stratum_field: field kept as column ``stratum``, if one is wanted.
 
     Returns:
         The layer in EPSG:4326; edges of other systems are densified before they are reprojected.
@@ -90,36 +95,41 @@ def read_polygons(
     if suffix in (".kml", ".kmz"):
         document = read_kml(path)
         sites = [_kml_site(p, site_field, path) for p in document.placemarks]
+        strata = [_kml_site(p, stratum_field, path) for p in document.placemarks]
         names = [p.name for p in document.placemarks]
         geometries: list[BaseGeometry | None] = [_kml_geometry(p) for p in document.placemarks]
         report = list(document.report)
     elif suffix in _MAGIC:
         frame = _read_ogr(path, suffix, layer)
         sites, names = _ogr_sites(frame, site_field, path)
+        strata, _ = _ogr_sites(frame, stratum_field, path) if stratum_field else (sites, names)
         geometries, report = list(frame.geometry), []
     else:
         raise FormatError(
             f"{path}: polygons are read from .kml, .kmz, .geojson, .gpkg or .shp, "
             f"not from {suffix or 'a file without suffix'}."
         )
-    return _tidy(sites, names, geometries, path=path, report=report)
+    rows = pd.DataFrame({"site": sites, "name": names, "stratum": strata}, dtype=str)
+    if not stratum_field:
+        rows = rows.drop(columns="stratum")
+    return _tidy(rows, geometries, path=path, report=report)
 
 
 def _tidy(
-    sites: Sequence[str],
-    names: Sequence[str],
+    rows: pd.DataFrame,
     geometries: Sequence[BaseGeometry | None],
     *,
     path: Path,
     report: list[str],
 ) -> PolygonLayer:
     """Repair, drop what has no area and what comes twice, and say so."""
-    kept: list[tuple[str, str, BaseGeometry]] = []
+    kept: dict[int, BaseGeometry] = {}
     seen: set[tuple[str, bytes]] = set()
     titles: dict[str, list[str]] = {"self-crossing": [], "duplicate": [], "zero-area": []}
     flat: list[str] = []
     others = 0
-    for site, name, geometry in zip(sites, names, geometries, strict=True):
+    for row, geometry in enumerate(geometries):
+        site, name = str(rows["site"].iat[row]), str(rows["name"].iat[row])
         if geometry is None or geometry.geom_type not in ("Polygon", "MultiPolygon"):
             others += 1
             continue
@@ -136,7 +146,7 @@ def _tidy(
             titles["duplicate"].append(title)
             continue
         seen.add(key)
-        kept.append((site, name, shape))
+        kept[row] = shape
     if others:
         report.append(f"{path}: {others} feature(s) that are no polygon left out.")
     for what, done in (
@@ -149,15 +159,15 @@ def _tidy(
             report.append(f"{path}: {count} {what} polygon(s) {done}: {named(titles[what])}.")
     _need_some(kept, titles["zero-area"], path)
     frame = gpd.GeoDataFrame(
-        {"site": [row[0] for row in kept], "name": [row[1] for row in kept]},
-        geometry=[row[2] for row in kept],
+        rows.iloc[list(kept)].reset_index(drop=True),
+        geometry=list(kept.values()),
         crs="EPSG:4326",
     )
-    empty = set(flat) - {row[0] for row in kept}
+    empty = set(flat) - set(frame["site"])
     return PolygonLayer(frame, tuple(report), tuple(sorted(empty)))
 
 
-def _need_some(kept: Sequence[object], flat: Sequence[str], path: Path) -> None:
+def _need_some(kept: Sized, flat: Sequence[str], path: Path) -> None:
     if not kept and flat:
         raise GeometryError(
             f"{path}: no polygon has an area; zero-area: {named(flat)}. Draw them again."

@@ -1,6 +1,6 @@
 """One chip of a labelled data set: read, label, write. Runs in worker processes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 import shapely
 
 from headframe.core.classmap import label_class_map
-from headframe.core.errors import FormatError
 from headframe.io.burn import burn_polygons
 from headframe.io.files import write_json
 from headframe.io.labels import write_label_png, write_rgb_png, write_valid_png
@@ -98,7 +97,7 @@ def make_chip(task: ChipTask) -> ChipRecord:
     if not valid.all():
         write_valid_png(task.valid, valid)
     write_rgb_png(task.rgb, preview(chip.values[list(bands.rgb)], valid))
-    write_stored(task.image, select_bands(chip, bands.kept))
+    write_stored(task.image, _named(select_bands(chip, bands.kept), bands.names))
     write_label_png(task.label, label, label_class_map())
     counts = np.bincount(label[valid], minlength=3)
     record = ChipRecord(
@@ -139,6 +138,13 @@ def preview(values: npt.NDArray[Any], valid: BoolArray) -> npt.NDArray[np.uint8]
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
 
+def _named(chip: StoredChip, names: tuple[str, ...]) -> StoredChip:
+    """Describe bands that have no description by their common names."""
+    header = chip.header
+    texts = tuple(own or name for own, name in zip(header.descriptions, names, strict=True))
+    return replace(chip, header=replace(header, descriptions=texts))
+
+
 def _valid(chip: StoredChip, bands: BandPlan, preset: Preset) -> BoolArray:
     """True where every band that is kept has data (and the classification does not deny it)."""
     valid = np.asarray(chip.valid[list(bands.kept)].all(axis=0))
@@ -164,9 +170,10 @@ def _cloud(chip: StoredChip, bands: BandPlan, task: ChipTask) -> BoolArray | Non
 def _unshifted(
     chip: StoredChip, band: int, scaling: tuple[float, float] | None
 ) -> npt.NDArray[np.float64]:
-    """Stored numbers moved so that 0 is physically 0: NDVI does not depend on the factor."""
+    """Stored numbers moved so that 0 is physically 0: NDVI does not depend on the factor.
+
+    Without a scaling the stored numbers are left as they are, to the last bit.
+    """
     scale, offset = scaling or (chip.header.scales[band], chip.header.offsets[band])
-    if scale == 0.0:
-        raise FormatError("a scale of 0 leaves nothing of the pixels; state another --scale.")
-    values = chip.values[band].astype(np.float64)
-    return values if offset == 0.0 else values + offset / scale
+    values: npt.NDArray[np.float64] = chip.values[band].astype(np.float64)
+    return values if offset == 0.0 or scale == 0.0 else values + offset / scale

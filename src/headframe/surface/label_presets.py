@@ -99,7 +99,7 @@ def plan_bands(
         kept = tuple(i for i in range(count) if i != scl)
     else:
         red, nir, scl, kept = None, None, None, tuple(range(count))
-    names = _names(header.descriptions, kept, instrument)
+    names = _names(header.descriptions, kept, instrument, source)
     return BandPlan(kept, red, nir, scl, _rgb(names, kept), names)
 
 
@@ -135,13 +135,16 @@ def _scl_band(descriptions: Sequence[str | None], source: str) -> int:
 
 
 def _names(
-    descriptions: Sequence[str | None], kept: Sequence[int], sensor: Sensor
+    descriptions: Sequence[str | None], kept: Sequence[int], sensor: Sensor, source: str
 ) -> tuple[str, ...]:
     names = []
     for index in kept:
         text = (descriptions[index] or "").strip()
         band = identify_band(text, sensor)
         names.append(band.common_name if band else text or f"band_{index + 1}")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise BandError(f"{source}: several bands are {', '.join(doubled)}; describe each apart.")
     return tuple(names)
 
 

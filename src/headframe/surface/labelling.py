@@ -1,0 +1,267 @@
+"""From images and polygons to a labelled, split data set that survives being killed."""
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from headframe.core.errors import DatasetError, HeadframeError, JobError, OutputError
+from headframe.core.progress import SILENT, Progress
+from headframe.datasets.layout import SPLITS
+from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from headframe.io.files import write_json
+from headframe.io.vector import named, read_polygons
+from headframe.surface.label_chip import ChipRecord, ChipTask, make_chip
+from headframe.surface.label_inputs import LabelOptions, fingerprint
+from headframe.surface.label_output import (
+    MAPPING_NAME,
+    build_manifest,
+    outcome_of,
+    read_record,
+    write_mapping,
+)
+from headframe.surface.label_plan import LabelPlan, make_plan
+
+__all__ = ["LabelOptions", "LabelReport", "label_images"]
+
+WORK_NAME = ".label"
+"""Folder inside an unfinished data set: the plan's fingerprint, a lock, and one record a chip."""
+PLAN_NAME = "plan.json"
+SMALL_JOB = 4
+"""Up to this many chips are labelled without starting processes."""
+
+_log = logging.getLogger("headframe")
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What was made.
+
+    Attributes:
+        out: folder of the data set.
+        chips: chips written, by split.
+        sites: sites, by split.
+        pixels: labelled pixels with data, by class name.
+        nodata: pixels without data.
+        skipped: images that hold no data at all.
+        notes: what a person should know, one line each; also logged as warnings.
+    """
+
+    out: Path
+    chips: dict[str, int]
+    sites: dict[str, tuple[str, ...]]
+    pixels: dict[str, int]
+    nodata: int
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def label_images(
+    images: Sequence[Path],
+    *,
+    polygons: Path,
+    out: Path,
+    options: LabelOptions | None = None,
+    progress: Progress = SILENT,
+) -> LabelReport:
+    """Label images by polygons (equations (1) to (4) of papers/001) and write a data set.
+
+    A run that was killed is taken up where it stopped by calling this again with the same
+    arguments; the result is the same, byte for byte. ``dataset.json`` is written last.
+
+    Args:
+        images: GeoTIFFs, or folders of them; a chip's site is its parent folder's name.
+        polygons: file of polygons with a field that names the site.
+        out: folder of the data set: new, empty, or left by an unfinished run.
+        options: how; the defaults are the ``plain`` preset's.
+        progress: told of every chip.
+
+    Returns:
+        What was made; notes are logged as warnings too.
+
+    Raises:
+        InputError: one of its kinds, naming the file, for anything wrong with the input.
+        OutputError: ``out`` cannot be written, or holds something else.
+        JobError: a worker process died.
+    """
+    options = options or LabelOptions()
+    if options.target.strip() in ("", "background", "cloud"):
+        raise DatasetError(f"class 2 cannot be called {options.target!r}. Choose another --class.")
+    layer = read_polygons(
+        polygons,
+        site_field=options.site_field,
+        layer=options.layer,
+        stratum_field=options.stratify,
+    )
+    plan = make_plan(images, layer, out=out, options=options)
+    mark = fingerprint(((c.source, c.old_name) for c in plan.chips), polygons, options)
+    for line in plan.report:
+        _log.warning("%s", line)
+    finished = _finished(out, mark)
+    if finished is None:
+        with _working(out, mark) as work:
+            records = _make_chips(_tasks(plan, out, options=options), work, options, progress)
+            _check_some(plan, records)
+            write_mapping(out / MAPPING_NAME, plan, records)
+            finished = build_manifest(plan, records, polygons=polygons, mark=mark, options=options)
+            write_manifest(out, finished)
+    shutil.rmtree(out / WORK_NAME, ignore_errors=True)
+    return _report(out, plan, finished)
+
+
+def _finished(out: Path, mark: str) -> Manifest | None:
+    """Manifest of a data set that this very call has finished before."""
+    if not (out / MANIFEST_NAME).exists():
+        return None
+    manifest = read_manifest(out)
+    if manifest.sources.get("fingerprint") == mark:
+        return manifest
+    raise OutputError(
+        f"{out}: holds a data set made from other images, polygons or options. "
+        "Choose another --out, or delete it."
+    )
+
+
+@contextmanager
+def _working(out: Path, mark: str) -> Iterator[Path]:
+    """Take hold of an unfinished data set's folder: one process at a time, one plan."""
+    work = out / WORK_NAME
+    try:
+        others = [p.name for p in out.iterdir() if p.name != WORK_NAME] if out.exists() else []
+        if others and not (work / PLAN_NAME).exists():
+            raise OutputError(
+                f"{out}: is not empty ({named(sorted(others))}). Choose another --out."
+            )
+        work.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work / "lock", timeout=0)
+        lock.acquire()
+    except Timeout as exc:
+        raise OutputError(f"{out}: another run is writing here. Wait for it to end.") from exc
+    except OSError as exc:
+        if isinstance(exc, OutputError):
+            raise
+        raise OutputError(
+            f"{out}: cannot be written ({exc.strerror or exc}). Choose another --out."
+        ) from exc
+    try:
+        _check_plan(out, work / PLAN_NAME, mark)
+        yield work
+    finally:
+        lock.release()
+
+
+def _check_plan(out: Path, path: Path, mark: str) -> None:
+    if path.exists():
+        if mark not in path.read_text(encoding="utf-8"):
+            raise OutputError(
+                f"{out}: holds an unfinished data set made from other images, polygons or "
+                "options. Delete it, or choose another --out."
+            )
+        return
+    write_json(path, {"fingerprint": mark})
+
+
+def _tasks(plan: LabelPlan, out: Path, *, options: LabelOptions) -> list[ChipTask]:
+    return [
+        ChipTask(
+            source=chip.source,
+            image=out / plan.place(index, "images", ".tif"),
+            label=out / plan.place(index, "labels", ".png"),
+            rgb=out / plan.place(index, "rgb", ".png"),
+            valid=out / plan.place(index, "valid", ".png"),
+            record=out / WORK_NAME / f"{index:07d}.json",
+            polygons=plan.polygons_near(index),
+            preset=options.preset,
+            sensor=options.sensor,
+            cloud_threshold=options.cloud_threshold,
+            scaling=options.scaling,
+        )
+        for index, chip in enumerate(plan.chips)
+    ]
+
+
+def _make_chips(
+    tasks: Sequence[ChipTask], work: Path, options: LabelOptions, progress: Progress
+) -> list[ChipRecord]:
+    """Make the chips that have no record yet; records in the order of the tasks."""
+    open_tasks = [task for task in tasks if not task.record.exists()]
+    progress.start("label", len(tasks))
+    progress.advance(len(tasks) - len(open_tasks))
+    workers = min(options.workers, len(open_tasks))
+    if workers <= 1 or len(open_tasks) <= SMALL_JOB:
+        for task in open_tasks:
+            make_chip(task)
+            progress.advance()
+    else:
+        _in_processes(open_tasks, workers, progress)
+    progress.finish()
+    return [read_record(task.record) for task in tasks]
+
+
+def _in_processes(tasks: Sequence[ChipTask], workers: int, progress: Progress) -> None:
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+    )
+    with pool:
+        futures: list[Future[ChipRecord]] = [pool.submit(make_chip, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                progress.advance()
+        except BrokenProcessPool as exc:
+            raise JobError(
+                "a worker process died, perhaps for lack of memory. Run the same command again "
+                "with fewer --workers: it goes on where it stopped."
+            ) from exc
+        except (HeadframeError, KeyboardInterrupt):
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """Let a worker die with its parent: killed, the parent cannot tell it, and it would wait."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _check_some(plan: LabelPlan, records: Sequence[ChipRecord]) -> None:
+    if not any(record.written for record in records):
+        raise DatasetError(
+            f"none of {len(records)} image(s) holds any data (all NaN or nodata): "
+            f"{named([str(chip.source) for chip in plan.chips])}. Check the images."
+        )
+
+
+def _report(out: Path, plan: LabelPlan, manifest: Manifest) -> LabelReport:
+    outcome = outcome_of(manifest)
+    notes = list(plan.report)
+    if outcome.skipped:
+        notes.append(
+            f"{len(outcome.skipped)} image(s) without any data skipped: {named(outcome.skipped)}."
+        )
+        _log.warning("%s", notes[-1])
+    return LabelReport(
+        out=out,
+        chips=outcome.chips,
+        sites={split: manifest.splits.get(split, ()) for split in SPLITS},
+        pixels=outcome.pixels,
+        nodata=outcome.nodata,
+        skipped=outcome.skipped,
+        notes=tuple(notes),
+    )
