@@ -106,11 +106,11 @@ def test_full_disk_under_the_final_file_leaves_nothing(tmp_path, classes, size):
 
 
 def test_a_changed_strip_is_noticed(tmp_path):
-    path = tmp_path / "s.tif"
-    writer = StripWriter(path, (1, 4, 5), "float32")
-    with pytest.raises(OutputError, match="reads back other values"), writer:
-        writer.write(np.ones((1, 4, 5), dtype=np.float32), Window(0, 0, 4, 5))
-        writer._sums += np.uint64(1)
+    writer = StripWriter(tmp_path / "s.tif", (1, 4, 5), "float32").__enter__()
+    writer.write(np.ones((1, 4, 5), dtype=np.float32), Window(0, 0, 4, 5))
+    writer._sums += np.uint64(1)
+    with pytest.raises(OutputError, match="reads back other values"):
+        writer.__exit__(None, None, None)
 
 
 def test_an_error_while_writing_a_strip_comes_through(tmp_path):

@@ -36,16 +36,17 @@ def map_scene(
     A run that was stopped goes on where it was; finished scenes are skipped.
 
     Examples:
+
         headframe map scene.tif --model tailings-s2-rgb --out maps
 
         headframe map 'scenes/*.tif' --model runs/pits --out maps --scores --min-area-ha 0.5
 
         headframe map preview.tif --model tailings-s2-rgb --out maps --scale 0.0039 --offset 0
     """
-    from headframe.cli.console import emit_json, progress, say  # noqa: PLC0415 - fast --help
-    from headframe.engine.bundle import load_bundle  # noqa: PLC0415
-    from headframe.engine.mapping import MapOptions, map_scenes  # noqa: PLC0415
-    from headframe.io.scene import SceneOptions  # noqa: PLC0415
+    from headframe.cli.console import emit_json, progress, say
+    from headframe.engine.bundle import load_bundle
+    from headframe.engine.mapping import MapOptions, map_scenes
+    from headframe.io.scene import SceneOptions
 
     names = None if bands is None else tuple(name.strip() for name in bands.split(","))
     options = MapOptions(

@@ -125,7 +125,7 @@ def _row_sums(values: NDArray[Any]) -> NDArray[np.uint64]:
     """Sum the bits of each row of (bands, h, w) as whole numbers, so that order is no matter."""
     kind = {1: np.uint8, 4: np.uint32}[values.dtype.itemsize]
     bits = np.ascontiguousarray(values).view(kind)
-    return bits.sum(axis=(0, 2), dtype=np.uint64)
+    return np.asarray(bits.sum(axis=(0, 2), dtype=np.uint64))
 
 
 @dataclass(frozen=True)
@@ -184,19 +184,19 @@ def write_cog(
     """
     with replacing(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with gdal_writing(path):
-            with rasterio.open(_mosaic(strips, shape, geobox, style)) as source:
-                rasterio.shutil.copy(
-                    source,
-                    part,
-                    driver="COG",
-                    BLOCKSIZE=_BLOCK_PX,
-                    COMPRESS="DEFLATE",
-                    PREDICTOR="YES" if style.dtype == "float32" else "NO",
-                    OVERVIEW_RESAMPLING=style.overview.upper(),
-                    BIGTIFF="IF_SAFER",
-                )
-                _verify(path, part, source)
+        mosaic = _mosaic(strips, shape, geobox, style)
+        with gdal_writing(path), rasterio.open(mosaic) as source:
+            rasterio.shutil.copy(
+                source,
+                part,
+                driver="COG",
+                BLOCKSIZE=_BLOCK_PX,
+                COMPRESS="DEFLATE",
+                PREDICTOR="YES" if style.dtype == "float32" else "NO",
+                OVERVIEW_RESAMPLING=style.overview.upper(),
+                BIGTIFF="IF_SAFER",
+            )
+            _verify(path, part, source)
 
 
 def _verify(path: Path, part: Path, source: Any) -> None:  # noqa: ANN401 - rasterio has no types

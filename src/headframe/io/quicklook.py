@@ -34,7 +34,7 @@ class Look:
 
 
 def look_step(shape: tuple[int, int]) -> int:
-    """Choose how many scene pixels one picture pixel stands for, so that neither side is above 1024."""
+    """Choose how many scene pixels a picture pixel stands for; no side gets above 1024 px."""
     return max(1, -(-max(shape) // _LONGEST_PX))
 
 

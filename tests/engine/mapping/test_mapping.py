@@ -24,6 +24,7 @@ from torch import nn
 
 from headframe.core.errors import FormatError, InputError, MissingFileError, OutputError
 from headframe.engine.mapping import MapOptions, map_scenes
+from headframe.geo.window import Window
 from headframe.io.scene import SceneOptions, open_scene
 
 GEOGRAPHIC = (Affine(0.0001, 0, -44.2, 0, -0.00009, -20.1), "EPSG:4326")
@@ -44,8 +45,6 @@ def whole_scores(scene, bundle):
     """What the network says of the whole scene at once, NaN where a band has no data."""
     with open_scene(str(scene), inputs=bundle.spec.inputs, options=SceneOptions()) as opened:
         height, width = opened.shape
-        from headframe.geo.window import Window  # noqa: PLC0415 - beside its only use
-
         pixels = opened.read(Window(0, 0, height, width))
     scores = bundle.scores(torch.from_numpy(pixels)[None])[0].numpy()
     return np.where(np.isnan(pixels).any(axis=0), np.nan, scores)
@@ -189,7 +188,7 @@ def test_small_polygons_go_and_neighbours_share_edges(tmp_path, draw_scene, smal
     assert frames[2]["area_ha"].sum() == pytest.approx(frames[0]["area_ha"].sum(), rel=0.05)
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -204,13 +203,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(scene, tmp_path, after, small_n
             nonlocal calls
             calls += 1
             if calls > after:
-                raise Stop
+                raise StopError
             return bundle.network(pixels)
 
     digest = "same"
     broken = replace(bundle_of(Breaking()), fingerprint=digest)
     sound = replace(bundle, fingerprint=digest)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         map_scenes([str(scene)], bundle=broken, out=tmp_path / "o", options=options)
     assert not [p for p in (tmp_path / "o").iterdir() if not p.name.startswith(".part-")]
     (result,) = map_scenes([str(scene)], bundle=sound, out=tmp_path / "o", options=options)

@@ -226,7 +226,7 @@ class _Drawing:
 
     def _batch(self, drawn: Sequence[tuple[Region, Polygon]]) -> PolygonBatch:
         areas, perimeters = self.measure.measures([p for _, p in drawn])
-        kept = np.flatnonzero(areas / 1e4 >= self._options.min_area_ha)
+        kept = np.flatnonzero(areas / 1e4 >= self._options.min_area_ha).tolist()
         regions = [drawn[i][0] for i in kept]
         shapes = shapely.transform([drawn[i][1] for i in kept], self.measure.to_crs)
         return PolygonBatch(

@@ -313,7 +313,8 @@ def scene_date(source: str) -> datetime:
     found = _DATE.search(scene_stem(source))
     if found:
         try:
-            return datetime(*(int(part) for part in found.groups()), tzinfo=UTC)  # type: ignore[misc]
+            year, month, day = (int(part) for part in found.groups())
+            return datetime(year, month, day, tzinfo=UTC)
         except ValueError:
             pass  # 31 February is no date
     try:

@@ -161,7 +161,9 @@ class StripSink:
             bands=self._look,
             bands_start=look_first,
         )
-        counts = sum(np.bincount(line, minlength=256) for line in self._classes)
+        counts = np.zeros(256, dtype=np.int64)
+        for line in self._classes:  # line by line: bincount widens its input eightfold
+            counts += np.bincount(line, minlength=256)
         facts = {
             "first_row": first.row,
             "height": height,
@@ -186,9 +188,9 @@ class StripSink:
 def _score_of(scores: FloatArray, classes: NDArray[np.uint8]) -> FloatArray:
     """Pick each pixel's score of its own class (K, h, w), (h, w) -> (h, w); 0 for nodata."""
     if scores.shape[0] == 1:
-        return np.nan_to_num(scores[0])
+        return np.asarray(np.nan_to_num(scores[0]))
     index = np.where(classes == IGNORE_INDEX, 0, classes)[None].astype(np.intp)
-    return np.nan_to_num(np.take_along_axis(scores, index, axis=0)[0])
+    return np.asarray(np.nan_to_num(np.take_along_axis(scores, index, axis=0)[0]))
 
 
 def write_look(

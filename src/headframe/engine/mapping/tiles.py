@@ -83,7 +83,7 @@ class TileReader:
             block = scene_block(self._tiling, plan.row, col, self._scene.shape)
             top, left = block.row - window.row, block.col - window.col
             inside = tile[:, top : top + block.height, left : left + block.width]
-            valid.append(np.isfinite(inside).all(axis=0))
+            valid.append(np.asarray(np.isfinite(inside).all(axis=0), dtype=np.bool_))
             rows = sampled(block.row, block.row + block.height, self._step)
             cols = sampled(block.col, block.col + block.width, self._step)
             looks.append(inside[self._rgb, rows, cols])
@@ -132,8 +132,7 @@ class Scorer:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self.device = torch.device(name)
-            # torch's stubs of Module.to know no memory format on its own.
-            bundle.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            bundle.network.to(self.device).to(memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as exc:  # torch asserts that CUDA is compiled in
             reason = (str(exc).splitlines() or ["unknown"])[0]
             raise InputError(f"--device {device}: cannot be used ({reason}).") from exc
