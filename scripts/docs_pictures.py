@@ -13,11 +13,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-from headframe.datasets.drawn.landscape import draw_landscape
 from numpy.typing import NDArray
 
 from headframe.core.errors import HeadframeError
 from headframe.core.modelspec import InputSpec
+from headframe.datasets.drawn.landscape import draw_landscape
 from headframe.engine.bundle import load_bundle, shipped_bundles
 from headframe.engine.prediction import score_chip
 from headframe.geo.window import Window
