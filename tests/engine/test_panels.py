@@ -85,5 +85,5 @@ def test_a_picture_that_cannot_be_written(fakes, tmp_path):
     red = np.zeros((20, 50))
     dataset = fakes.FakeDataset([("s", None, red, red.astype(int))])
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"samples.png: cannot be written"):
+    with pytest.raises(OutputError, match=r"file: cannot be made"):
         draw_samples(fakes.bundle(), dataset, dataset.chips(), tmp_path / "file" / "samples.png")
