@@ -21,8 +21,11 @@ MARGIN = 4.0
 
 
 def footprint(geobox: GeoBox) -> BaseGeometry:
-    """Outline of a grid as a polygon in EPSG:4326."""
-    return geobox.extent.to_crs("EPSG:4326", resolution=_step_of(geobox)).geom
+    """Outline of a grid as a polygon in EPSG:4326; its sides get corners on the way."""
+    outline = shapely.segmentize(geobox.extent.geom, _step_of(geobox))
+    if geobox.crs is None or geobox.crs.epsg == 4326:
+        return outline
+    return _moved(outline, Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True))
 
 
 def burn_polygons(polygons: Sequence[BaseGeometry], geobox: GeoBox) -> npt.NDArray[np.bool_]:
@@ -70,14 +73,20 @@ def _to_grid_crs(polygons: Sequence[BaseGeometry], geobox: GeoBox) -> list[list[
         if not window.contains(polygon):
             polygon = polygon.intersection(window)  # noqa: PLW2901 - the rest is out of sight
         step = max(STEP_PX * _pixel_degrees(geobox), polygon.length / MAX_CORNERS)
-        moved = shapely.transform(
-            shapely.segmentize(polygon, step),
-            lambda points: np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1),
-        )
+        moved = _moved(shapely.segmentize(polygon, step), transformer)
         if not np.isfinite(shapely.get_coordinates(moved)).all():
             raise GeometryError(f"a polygon cannot be brought to the image's CRS ({geobox.crs}).")
         result.append(_parts(moved))
     return result
+
+
+def _moved(geometry: BaseGeometry, transformer: Transformer) -> BaseGeometry:
+    """Reproject the corners of a geometry."""
+
+    def move(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+
+    return shapely.transform(geometry, move)
 
 
 def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
@@ -86,7 +95,7 @@ def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 def _pixel_degrees(geobox: GeoBox) -> float:
     """Smaller side of a pixel in degrees, about."""
-    west, south, east, north = geobox.extent.to_crs("EPSG:4326").geom.bounds
+    west, south, east, north = footprint(geobox).bounds
     height, width = geobox.shape.yx
     return float(min((east - west) / width, (north - south) / height))
 

@@ -19,6 +19,7 @@ from headframe.core.classmap import label_class_map
 from headframe.core.errors import DatasetError
 from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import Manifest, SplitRecord
+from headframe.io.burn import footprint
 from headframe.io.files import write_text
 from headframe.surface.label_chip import ChipRecord
 from headframe.surface.label_inputs import LabelOptions
@@ -130,6 +131,5 @@ def _gsd_m(geobox: GeoBox) -> float:
     """Side of the square as large as the central pixel, metres on the ellipsoid."""
     height, width = geobox.shape.yx
     pixel = geobox[height // 2 : height // 2 + 1, width // 2 : width // 2 + 1]
-    outline = pixel.extent.to_crs("EPSG:4326").geom
-    area, _ = Geod(ellps="WGS84").geometry_area_perimeter(outline)
+    area, _ = Geod(ellps="WGS84").geometry_area_perimeter(footprint(pixel))
     return round(math.sqrt(abs(area)), 4)

@@ -63,9 +63,14 @@ def group_by_key(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _plain(name: str) -> str:
-    split = unicodedata.normalize("NFKD", name.casefold())
-    letters = "".join(c for c in split if not unicodedata.combining(c))
-    return re.sub(r"[\W_]+", "_", letters).strip("_")
+    # Twice: taking letters apart may give capitals, and lower-casing letters to take apart.
+    text = _letters(_letters(name))
+    return re.sub(r"[\W_]+", "_", text).strip("_")
+
+
+def _letters(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def _begins(short: str, long: str) -> bool:
