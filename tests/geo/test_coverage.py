@@ -14,7 +14,7 @@ def pixel_parts(classes, scores, first_row):
     """Strip parts whose polygons are unions of unit squares: slow and plainly right."""
     labels = label_strip(classes)
     shapes = [
-        Region(1, 1, 1.0, [shapely.box(x, y, x + 1, y + 1) for y, x in cells] * 2).polygon()
+        Region(1, 1, 1.0, [shapely.box(x, y, x + 1, y + 1) for y, x in cells]).polygon()
         for cells in (
             np.argwhere(labels.components == n + 1) + np.array([first_row, 0])
             for n in range(len(labels.classes))

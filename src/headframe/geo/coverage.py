@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import GeometryError
+from headframe.geo.area import divide_edges
 
 IntArray = NDArray[np.int32]
 
@@ -101,11 +102,31 @@ class Region:
         """Join its parts into one valid polygon without needless vertices."""
         if len(self.shapes) == 1 and self.shapes[0].is_valid:
             return self.shapes[0]
-        whole = shapely.union_all([shapely.make_valid(shape) for shape in self.shapes])
-        return _corners_only(whole)
+        if len(self.shapes) == 1:
+            return _one_polygon(shapely.make_valid(self.shapes[0]))
+        # A hole within a part lies off its seams, so joining the outlines is enough: many
+        # regions have thousands of holes, and a general union of those takes minutes.
+        outlines = shapely.polygons(shapely.get_exterior_ring(self.shapes))
+        joined = _one_polygon(shapely.coverage_union_all(_at_every_pixel(outlines)))
+        whole = _corners_only(joined)
+        holes = [ring for shape in self.shapes for ring in shape.interiors]
+        if holes:
+            whole = Polygon(whole.exterior, [*whole.interiors, *holes])
+        return whole if whole.is_valid else _one_polygon(shapely.make_valid(whole))
 
 
-def _corners_only(polygon: BaseGeometry) -> Polygon:
+def _at_every_pixel(polygons: Sequence[Polygon]) -> NDArray[np.object_]:
+    """Put a vertex at every pixel corner along the edges of polygons in whole pixels."""
+    return np.asarray(shapely.transform(divide_edges(polygons, 1.0), np.round), dtype=object)
+
+
+def _one_polygon(shape: BaseGeometry) -> Polygon:
+    if not isinstance(shape, Polygon):
+        raise GeometryError(f"a region in {shape.geom_type} parts cannot be one polygon.")
+    return shape
+
+
+def _corners_only(polygon: Polygon) -> Polygon:
     """Drop vertices in the middle of straight, axis-parallel edges."""
 
     def ring(coords: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,8 +137,6 @@ def _corners_only(polygon: BaseGeometry) -> Polygon:
         kept = points[turns]
         return np.vstack([kept, kept[:1]])
 
-    if not isinstance(polygon, Polygon):
-        raise GeometryError(f"a region in {polygon.geom_type} parts cannot be one polygon.")
     rings = [ring(shapely.get_coordinates(r)) for r in (polygon.exterior, *polygon.interiors)]
     return Polygon(rings[0], rings[1:])
 
@@ -241,7 +260,7 @@ def simplify_cluster(
     whole = np.asarray(polygons, dtype=object)
     if len(whole) > 1:
         # Neighbours must have the same vertices along a shared edge: put one at every pixel.
-        whole = shapely.transform(shapely.segmentize(whole, 1.0), np.round)
+        whole = _at_every_pixel(polygons)
     metric = shapely.transform(whole, _times(scale))
     simple = shapely.coverage_simplify(metric, tolerance_m)
     return list(shapely.transform(simple, _times(1 / scale)))
