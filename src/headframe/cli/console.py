@@ -121,6 +121,8 @@ def emit_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
 def _cell(value: object) -> str:
     if value is None:
         return "–"  # noqa: RUF001 - an en dash for "no value"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

@@ -60,7 +60,10 @@ def show_model(
         return
     rows = [(key, value) for key, value in facts.items() if key not in ("metrics", "training")]
     rows += [(f"metrics: {key}", value) for key, value in spec.metrics.items()]
-    rows += [(f"training: {key}", value) for key, value in spec.training.items()]
+    told = {key: value for key, value in spec.training.items() if key != "recipe" and value}
+    if isinstance(told.get("sites"), list):
+        told["sites"] = f"{len(told['sites'])} (--json lists them, and the recipe)"
+    rows += [(f"training: {key}", value) for key, value in told.items()]
     console.table(spec.name, ("field", "value"), rows)
 
 
@@ -75,6 +78,7 @@ def _brief(spec: "ModelSpec") -> dict[str, Any]:
         "patch_px": spec.patch_px,
         "threshold": spec.threshold,
         "test_flips": spec.test_flips,
+        "test_zoom": spec.test_zoom,
         "license": spec.license,
     }
 
