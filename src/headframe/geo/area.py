@@ -53,8 +53,8 @@ def divide_edges(polygons: Sequence[Polygon], longest: float) -> NDArray[np.obje
         As many polygons of the same form, in an array.
     """
     rings, owners = shapely.get_rings(np.asarray(polygons, dtype=object), return_index=True)
-    fine: NDArray[np.object_] = shapely.polygons(shapely.segmentize(rings, longest), indices=owners)
-    return fine
+    fine = shapely.polygons(shapely.segmentize(rings, longest), indices=owners)
+    return np.asarray(fine, dtype=object)
 
 
 class GridMeasure:

@@ -106,7 +106,7 @@ class Region:
             return _one_polygon(shapely.make_valid(self.shapes[0]))
         # A hole within a part lies off its seams, so joining the outlines is enough: many
         # regions have thousands of holes, and a general union of those takes minutes.
-        outlines = shapely.polygons(shapely.get_exterior_ring(self.shapes))
+        outlines = [Polygon(shape.exterior) for shape in self.shapes]
         joined = _one_polygon(shapely.coverage_union_all(_at_every_pixel(outlines)))
         whole = _corners_only(joined)
         holes = [ring for shape in self.shapes for ring in shape.interiors]
