@@ -95,7 +95,8 @@ def peak_mib() -> float:
 
 def bare_seconds(scorer: Scorer, bundle: Bundle, batch: int, seconds: float) -> list[float]:
     """Time the bare network, a tile, on tensors already in memory."""
-    side, bands = bundle.spec.patch_px, len(bundle.spec.inputs.bands)
+    zoomed = round(bundle.spec.patch_px * bundle.spec.test_zoom / 32) * 32
+    side, bands = max(32, zoomed), len(bundle.spec.inputs.bands)
     pixels = torch.rand(batch, bands, side, side).to(scorer.device)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     times = []
