@@ -28,6 +28,7 @@ from headframe.core.classmap import binary_class_map
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.engine.bundle import Bundle, load_bundle, shipped_bundles
 from headframe.engine.mapping import MapOptions, map_scenes
+from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.tiles import Scorer
 from headframe.io.scene import SceneOptions
 from headframe.models.registry import build_network
@@ -116,6 +117,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     """Measure one scene in this process."""
     logging.getLogger("headframe").setLevel(logging.ERROR)
     bundle = choose_bundle(args)
+    keep_freed_memory()  # for the bare network too
     scorer = Scorer(bundle, args.device)
     batch = scorer.batch_tiles(bundle.spec.patch_px)
     bare: list[float] = bare_seconds(scorer, bundle, batch, 2.0)[1:]

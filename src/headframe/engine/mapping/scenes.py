@@ -16,6 +16,7 @@ from headframe.core.errors import FormatError, InputError, OutputError
 from headframe.core.modelspec import ModelSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.engine.bundle import Bundle
+from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.options import MapOptions, MapResult, Refine
 from headframe.engine.mapping.pipeline import run_pipeline
 from headframe.engine.mapping.products import ITEM, SUFFIXES, FinishedScene, write_products
@@ -70,6 +71,7 @@ def map_scenes(
             output cannot be written.
     """
     options = options or MapOptions()
+    keep_freed_memory()
     placed = scene_sources(sources)
     job = _Job.of(bundle, out, options=options, progress=progress, refine=refine)
     results: list[MapResult] = []
