@@ -5,7 +5,7 @@ byte (but for times of day in JSON); for `train` the same steps on the same batc
 within 1e-4.
 
     python scripts/kill_and_resume.py              # ten times each
-    python scripts/kill_and_resume.py map --times 3 --seed 5 --keep /tmp/kills
+    python scripts/kill_and_resume.py map --times 3 --seed 5 --keep kills
 """
 
 import argparse

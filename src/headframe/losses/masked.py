@@ -1,5 +1,6 @@
 """What every loss shares: which pixels count, and in what precision."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,7 @@ from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import DatasetError, GridMismatchError, RecipeError
 
 
-class MaskedLoss(nn.Module):
+class MaskedLoss(nn.Module, ABC):
     """A segmentation loss that never sees an ignored pixel.
 
     Subclasses implement ``measure``. Before it is called the logits of ignored pixels are replaced
@@ -54,6 +55,7 @@ class MaskedLoss(nn.Module):
         clean = logits.float().masked_fill(~valid[:, None], 0.0)
         return self.measure(clean, target, valid)
 
+    @abstractmethod
     def measure(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the loss; at least one pixel is valid.
 
@@ -62,7 +64,6 @@ class MaskedLoss(nn.Module):
             target: (N, H, W) int64, 255 where ignored.
             valid: (N, H, W) bool, False where ignored.
         """
-        raise NotImplementedError
 
 
 def smp_mode(logits: Tensor) -> str:
