@@ -104,6 +104,8 @@ def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
     again = train(recipe(raw_dataset), out=tmp_path / "cut", resume=True)
     assert again.metrics["loss"] == pytest.approx(resumed.metrics["loss"])
     assert train(recipe(raw_dataset), out=tmp_path / "cut", resume=True) == again
+    roundabout = raw_dataset.parent / ".." / raw_dataset.parent.name / raw_dataset.name
+    assert train(recipe(roundabout), out=tmp_path / "cut", resume=True) == again
     assert list((tmp_path / "plain" / "tensorboard").rglob("events.*"))
 
 

@@ -128,7 +128,7 @@ def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
 
 
 def _changed(before: Recipe, now: Recipe) -> str | None:
-    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    old, new = (_resolved(recipe).model_dump(mode="json") for recipe in (before, now))
     del new["output"]  # says how a trained model is used, not how it is trained
     for section, values in new.items():
         if isinstance(values, dict):
@@ -136,6 +136,11 @@ def _changed(before: Recipe, now: Recipe) -> str | None:
                 if old[section][key] != value:
                     return f"{section}.{key} ({old[section][key]!r}, now {value!r})"
     return None
+
+
+def _resolved(recipe: Recipe) -> Recipe:
+    """The recipe with its data set's full path: one folder may be written in many ways."""
+    return recipe.with_data(dataset=str(Path(recipe.data.dataset).resolve()))
 
 
 def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning's own
