@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +126,13 @@ class ChipDataset:
         facts = sorted((c.split or "", c.key, c.image.stat().st_size) for c in self._chips)
         text = json.dumps([self.bands, facts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def of_sites(self, sites: Collection[str]) -> "ChipDataset":
+        """Give the same data set, identifier included, with the chips of some sites only."""
+        view = copy(self)
+        view._chips = tuple(chip for chip in self._chips if chip.site in sites)
+        view.__dict__["identifier"] = self.identifier
+        return view
 
     def site_groups(self) -> dict[str, str]:
         """Group of every site by name and by footprint (see ``splits.group_sites``)."""

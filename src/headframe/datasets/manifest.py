@@ -84,12 +84,14 @@ class SplitRecord(_Strict):
         seed: seed of the draw.
         stratify: field whose values were balanced, if any.
         as_paper: training and validation share sites.
+        dates: how dates of a site were dealt, if not all together.
     """
 
     fractions: tuple[float, float, float]
     seed: int
     stratify: str | None = None
     as_paper: bool = False
+    dates: str | None = None
 
 
 class Manifest(_Strict):
@@ -107,7 +109,8 @@ class Manifest(_Strict):
         preset: how ``headframe label`` made it.
         splits: split to its sites (``site``) or single chips (``site/00000``).
         split: how the splits were drawn.
-        sites: facts by site, for ``dataset split --stratify FIELD``.
+        unused: chips (``site/00000``) kept out of every split: further dates of held sites.
+        sites: facts by site, for ``dataset split --stratify FIELD`` and ``data.where``.
         statistics: what ``dataset stats`` measured.
         sources: images, polygons and options it was made from.
         versions: software it was made with.
@@ -124,6 +127,7 @@ class Manifest(_Strict):
     preset: str | None = None
     splits: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     split: SplitRecord | None = None
+    unused: tuple[str, ...] = ()
     sites: dict[str, dict[str, str | int | float | bool | None]] = Field(default_factory=dict)
     statistics: Statistics | None = None
     sources: dict[str, JsonValue] = Field(default_factory=dict)

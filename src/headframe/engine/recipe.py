@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headframe.core.errors import MissingFileError, RecipeError
+from headframe.datasets.labels import Target
 from headframe.io.files import write_text
+
+FactValue = str | int | float | bool
+"""A value of a fact about a site, as dataset.json holds it."""
 
 
 class _Section(BaseModel):
@@ -38,9 +42,14 @@ class DataSection(_Section):
 
     dataset: str = Field(default="", description="folder of the data set; may come from --dataset")
     bands: tuple[str, ...] = Field(default=("red", "green", "blue"), min_length=1)
-    target: Literal["binary", "full"] = "binary"
+    target: Target = Field(
+        default="binary", description="binary, full, or a class set: components-1 to components-4"
+    )
     fold: FoldSection | None = None
     all_sites: bool = Field(default=False, description="train on every split, hold out nothing")
+    where: dict[str, FactValue | tuple[FactValue, ...]] = Field(
+        default_factory=dict, description="facts of the sites used, e.g. {material: RR}"
+    )
     uncertain_px: int = Field(
         default=0, ge=0, description="labels this close to a class boundary are ignored"
     )

@@ -1,17 +1,19 @@
 """From a data set to what a network learns from: standardised chips, statistics, parts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headframe.core.classmap import IGNORE_INDEX, ClassMap, binary_class_map
+from headframe.core.classmap import IGNORE_INDEX, ClassMap
 from headframe.core.errors import DatasetError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipDataset
+from headframe.datasets.labels import target_classes
+from headframe.datasets.sitefacts import sites_where
 from headframe.datasets.splits import site_folds
 from headframe.engine.recipe import DataSection
 from headframe.engine.sampling import Sample
@@ -39,10 +41,12 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
     """Divide a data set as the recipe asks.
 
     With ``fold``, the sites of all splits are dealt into folds and the recipe's fold is the test
-    part; with ``all_sites`` everything trains; else the data set's own splits hold.
+    part; with ``all_sites`` everything trains; else the data set's own splits hold. ``where``
+    then keeps the sites with these facts only, in every part: folds are those of all sites.
 
     Raises:
-        DatasetError: no chip to train on.
+        DatasetError: no chip to train on, or no site with these facts.
+        UnknownNameError: ``where`` names no fact of the sites.
     """
     chips = dataset.chips(None)
     if data.fold is not None:
@@ -64,9 +68,20 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
             validation=dataset.chips("val"),
             test=dataset.chips("test"),
         )
+    if data.where:
+        parts = _only(parts, sites_where(dataset.manifest.sites, data.where, source=dataset.root))
     if not parts.train:
         raise DatasetError(f"{dataset.root}: no chip to train on. Check `headframe dataset check`.")
     return parts
+
+
+def _only(parts: Parts, sites: Collection[str]) -> Parts:
+    """Keep the chips of some sites."""
+    kept = (
+        tuple(chip for chip in chips if chip.site in sites)
+        for chips in (parts.train, parts.validation, parts.test)
+    )
+    return Parts(*kept)
 
 
 class ChipStore(Sequence[Sample]):
@@ -190,8 +205,9 @@ def measure_inputs(
 
 
 def model_classes(dataset: ChipDataset, data: DataSection) -> ClassMap:
-    """Classes the model writes: background and target, or all of the data set."""
-    classes = dataset.manifest.class_map
-    if data.target == "full":
-        return classes
-    return binary_class_map(classes.names[-1])
+    """Classes the model writes: background and target, a class set, or all of the data set.
+
+    Raises:
+        DatasetError: a class set is asked for, and the labels are no component masks.
+    """
+    return target_classes(dataset.manifest, data.target)

@@ -55,27 +55,36 @@ class KmlPolygon:
 
 @dataclass(frozen=True)
 class Placemark:
-    """One placemark with at least one polygon.
+    """One placemark with at least one polygon or point.
 
     Attributes:
         name: its ``name``, empty where it has none.
         folders: names of the folders around it, outermost first.
         fields: ``SimpleData`` and ``Data`` of its ``ExtendedData``.
         polygons: its polygons in document order, those of nested ``MultiGeometry`` included.
+        points: its points likewise, (longitude, latitude).
     """
 
     name: str
     folders: tuple[str, ...]
     fields: dict[str, str]
     polygons: tuple[KmlPolygon, ...]
+    points: Ring = ()
 
 
 @dataclass(frozen=True)
 class KmlDocument:
-    """What was read, and what was left out on purpose (one line each)."""
+    """What was read.
+
+    Attributes:
+        placemarks: those with a polygon.
+        report: what was left out on purpose, one line each.
+        places: those with a point and no polygon.
+    """
 
     placemarks: tuple[Placemark, ...]
     report: tuple[str, ...]
+    places: tuple[Placemark, ...] = ()
 
 
 def read_kml(path: Path) -> KmlDocument:
@@ -116,6 +125,7 @@ def parse_kml(data: bytes, source: str) -> KmlDocument:
     """
     root = _parse(data, source)
     placemarks: list[Placemark] = []
+    places: list[Placemark] = []
     without, links = 0, 0
     for element, folders in _walk(root, source):
         if _tag(element) == "NetworkLink":
@@ -126,12 +136,13 @@ def parse_kml(data: bytes, source: str) -> KmlDocument:
             placemarks.append(placemark)
         else:
             without += 1
+            places += [placemark] if placemark.points else []
     report = []
     if without:
         report.append(f"{source}: {without} placemark(s) without a polygon left out.")
     if links:
         report.append(f"{source}: {links} network link(s) not followed.")
-    return KmlDocument(tuple(placemarks), tuple(report))
+    return KmlDocument(tuple(placemarks), tuple(report), tuple(places))
 
 
 def _parse(data: bytes, source: str) -> Element:
@@ -173,17 +184,23 @@ def _walk(root: Element, source: str) -> Iterator[tuple[Element, tuple[str, ...]
 def _placemark(element: Element, folders: tuple[str, ...], source: str) -> Placemark:
     name = _text(element, "name")
     where = f"{source}: placemark {name!r}"
-    polygons = tuple(_polygon(e, where) for e in _polygon_elements(element, where))
-    return Placemark(name, tuple(f for f in folders if f), _fields(element), polygons)
+    polygons = tuple(_polygon(e, where) for e in _shapes(element, "Polygon", where))
+    points = tuple(
+        point
+        for e in _shapes(element, "Point", where)
+        for point in _ring(_text(e, "coordinates"), where)
+    )
+    inside = tuple(f for f in folders if f)
+    return Placemark(name, inside, _fields(element), polygons, points)
 
 
-def _polygon_elements(placemark: Element, where: str) -> Iterator[Element]:
+def _shapes(placemark: Element, kind: str, where: str) -> Iterator[Element]:
     stack = [(child, 0) for child in reversed(placemark)]
     while stack:
         element, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise UnsafeFileError(f"{where}: geometries are nested over {MAX_DEPTH} deep.")
-        if _tag(element) == "Polygon":
+        if _tag(element) == kind:
             yield element
         elif _tag(element) == "MultiGeometry":
             stack.extend((child, depth + 1) for child in reversed(element))

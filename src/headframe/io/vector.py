@@ -27,7 +27,7 @@ FLAT = 1e-12
 """Area over squared perimeter up to which a polygon counts as having no area: corners in line have
 one of about 1e-17 by rounding, a strip 1 m wide and 100 km long one of 2.5e-6."""
 
-_MAGIC: dict[str, Callable[[bytes], bool]] = {
+MAGIC: dict[str, Callable[[bytes], bool]] = {
     ".geojson": lambda head: head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"),
     ".json": lambda head: head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"),
     ".gpkg": lambda head: head.startswith(b"SQLite format 3\0"),
@@ -99,7 +99,7 @@ def read_polygons(
         names = [p.name for p in document.placemarks]
         geometries: list[BaseGeometry | None] = [_kml_geometry(p) for p in document.placemarks]
         report = list(document.report)
-    elif suffix in _MAGIC:
+    elif suffix in MAGIC:
         frame = _read_ogr(path, suffix, layer)
         sites, names = _ogr_sites(frame, site_field, path)
         strata, _ = _ogr_sites(frame, stratum_field, path) if stratum_field else (sites, names)
@@ -243,7 +243,7 @@ def _read_ogr(path: Path, suffix: str, layer: str | None) -> gpd.GeoDataFrame:
             head = file.read(64)
     except OSError as exc:
         raise MissingFileError(f"{path}: cannot be read ({exc.strerror or exc}).") from exc
-    if not _MAGIC[suffix](head):
+    if not MAGIC[suffix](head):
         raise FormatError(f"{path}: its content is not what {suffix} stands for.")
     try:
         frame = gpd.read_file(path, layer=layer or _polygon_layer(path), engine="pyogrio")

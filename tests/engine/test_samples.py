@@ -1,0 +1,63 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from headframe.core.errors import DatasetError
+from headframe.datasets.chips import Chip
+from headframe.engine.recipe import DataSection, FoldSection
+from headframe.engine.samples import choose_parts
+
+
+class Named:
+    """Ten sites of one chip each, by turns RR and CL; the last two in val and test."""
+
+    root = Path("/data/named")
+
+    def __init__(self, splits=True):
+        self.manifest = SimpleNamespace(
+            sites={f"s{i}": {"material": "RR" if i % 2 else "CL"} for i in range(10)}
+        )
+        names = {8: "val", 9: "test"}
+        image = Path("0.tif")
+        self._chips = tuple(
+            Chip(f"s{i}", names.get(i, "train") if splits else None, image, image, None)
+            for i in range(10)
+        )
+
+    def chips(self, split=None):
+        return tuple(c for c in self._chips if split is None or c.split == split)
+
+    def site_groups(self):
+        return {chip.site: chip.site for chip in self._chips}
+
+
+def sites(chips):
+    return {chip.site for chip in chips}
+
+
+def test_where_keeps_sites_in_every_part():
+    parts = choose_parts(Named(), DataSection(where={"material": "RR"}))
+    assert sites(parts.train) == {"s1", "s3", "s5", "s7"}
+    assert parts.validation == ()
+    assert sites(parts.test) == {"s9"}
+    both = choose_parts(Named(), DataSection(where={"material": ("RR", "CL")}))
+    assert both == choose_parts(Named(), DataSection())
+
+
+def test_where_does_not_change_the_deal_into_folds():
+    fold = FoldSection(index=1, of=3, seed=7)
+    whole = choose_parts(Named(), DataSection(fold=fold))
+    part = choose_parts(Named(), DataSection(fold=fold, where={"material": "CL"}))
+    cl = {f"s{i}" for i in range(0, 10, 2)}
+    assert sites(part.test) == sites(whole.test) & cl
+    assert sites(part.train) == sites(whole.train) & cl
+    assert part.test
+    assert sites(whole.train) | sites(whole.test) == {f"s{i}" for i in range(10)}
+
+
+def test_where_that_leaves_nothing_to_train_on():
+    dataset = Named()
+    dataset.manifest.sites["s9"]["material"] = "MO"
+    with pytest.raises(DatasetError, match="no chip to train on"):
+        choose_parts(dataset, DataSection(where={"material": "MO"}))
