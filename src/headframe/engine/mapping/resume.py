@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,15 @@ _LOCK = "lock"
 def fingerprint_of(facts: Mapping[str, Any]) -> str:
     """Condense everything that decides a map's content into one SHA-256."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_facts(source: str) -> list[Any]:
+    """Tell versions of a file apart: its path, size and time, or just an address."""
+    try:
+        status = os.stat(source)
+    except OSError:
+        return [source]
+    return [os.path.realpath(source), status.st_size, status.st_mtime_ns]
 
 
 class Checkpoint:

@@ -20,7 +20,7 @@ from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.options import MapOptions, MapResult, Refine
 from headframe.engine.mapping.pipeline import run_pipeline
 from headframe.engine.mapping.products import ITEM, SUFFIXES, FinishedScene, write_products
-from headframe.engine.mapping.resume import Checkpoint, fingerprint_of
+from headframe.engine.mapping.resume import Checkpoint, file_facts, fingerprint_of
 from headframe.engine.mapping.strips import ScoredBatch, StripJob, StripSink
 from headframe.engine.mapping.tiles import (
     Scorer,
@@ -233,7 +233,7 @@ class _Job:
         rule = None if self.refine is None else getattr(self.refine, "__qualname__", "rule")
         return fingerprint_of(
             {
-                "scene": _file_facts(source),
+                "scene": file_facts(source),
                 "model": self.digest,
                 "options": asdict(self.options),
                 "threshold": self.spec.threshold,
@@ -295,15 +295,6 @@ def _finished(folder: Path, name: str, fingerprint: str) -> dict[str, Any] | Non
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return item if same and there else None
-
-
-def _file_facts(source: str) -> list[Any]:
-    """Tell versions of a scene apart: path, size and time of a file, or just the address."""
-    try:
-        status = os.stat(source)
-    except OSError:
-        return [source]
-    return [os.path.realpath(source), status.st_size, status.st_mtime_ns]
 
 
 def scene_date(source: str) -> datetime:
