@@ -72,7 +72,9 @@ class FakeDataset:
         self.root = Path("/data/fake")
         self.identifier = identifier
         self.bands = bands
-        self.manifest = SimpleNamespace(sensor=sensor, class_map=three_classes(), gsd_m=10.0)
+        self.manifest = SimpleNamespace(
+            sensor=sensor, class_map=three_classes(), gsd_m=10.0, labels="index"
+        )
         self._arrays = {}
         self._chips = []
         for number, (site, split, red, truth) in enumerate(chips):

@@ -14,7 +14,8 @@ import shapely
 from headframe.core.classmap import label_class_map
 from headframe.core.errors import FormatError, MissingFileError
 from headframe.core.progress import SILENT, Progress
-from headframe.datasets.chips import DEFAULT_SENSOR, Chip, read_label
+from headframe.datasets.chips import DEFAULT_SENSOR, Chip
+from headframe.datasets.labels import read_label
 from headframe.datasets.layout import (
     JOURNAL_NAME,
     Files,

@@ -8,7 +8,6 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from headframe.core.classmap import IGNORE_INDEX, label_class_map
+from headframe.core.components import BitArray
 from headframe.core.errors import (
     DatasetError,
     FormatError,
@@ -24,6 +24,7 @@ from headframe.core.errors import (
 )
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import Sensor, get_sensor
+from headframe.datasets.labels import Target, as_target, read_label
 from headframe.datasets.layout import (
     JOURNAL_NAME,
     Layout,
@@ -41,13 +42,9 @@ from headframe.datasets.pixels import (
     read_pixels,
 )
 from headframe.datasets.splits import group_sites
-from headframe.io.labels import read_label_png
 
-Target = Literal["binary", "full"]
 DEFAULT_SENSOR = "sentinel-2-l1c"
 _LOG = logging.getLogger("headframe")
-_MASK_TARGET = 2
-"""Class of 1 in {0, 1} masks, by the numbering of label PNGs."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Chip:
         site: name of its folder.
         split: ``train``, ``val``, ``test``; None where the data set has no splits.
         image: the raster.
-        label: PNG of classes, or raster of {0, 1}.
+        label: PNG of classes, or raster of {0, 1} or of component masks.
         valid: PNG, 0 where the image has no data; None where nodata is in the image alone.
     """
 
@@ -82,13 +79,16 @@ class ChipArrays:
         image: (C, H, W), float32, physical unit of the sensor; NaN in every band where there is
             no data in any.
         label: (H, W), uint8; ``binary``: 0, 1 = target, 255 = cloud or nodata; ``full``: classes
-            of the class map, 255 = nodata.
+            of the class map, 255 = nodata; a class set's name: its classes, 255 = nodata.
         geobox: grid of the chip, or None without a CRS.
+        bits: (H, W), uint16 masks of components (see ``core.components``), nodata included; None
+            where the labels are no component masks.
     """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
     geobox: GeoBox | None
+    bits: BitArray | None = None
 
     @property
     def empty(self) -> bool:
@@ -166,24 +166,25 @@ class ChipDataset:
 
         Args:
             chip: one of ``chips()``.
-            target: ``binary`` or ``full``, see ``ChipArrays.label``.
+            target: ``binary``, ``full`` or a class set, see ``ChipArrays.label``.
 
         Raises:
             BandError: a band of the data set is missing.
             UnitError: float reflectance with a scale for integers.
             FormatError: the label cannot be read or holds unknown values.
             MissingFileError: the label is gone.
+            DatasetError: a class set is asked for, and the labels are no component masks.
             GridMismatchError: label and image differ in size.
         """
-        label = read_label(chip.label, self.manifest)
+        stored = read_label(chip.label, self.manifest)
         try:
             pixels = read_pixels(chip.image, self._rules)
             image, geobox = pixels.values, pixels.geobox
         except (FormatError, MissingFileError) as exc:
             self._tell(chip, str(exc))
-            image = np.full((len(self.bands), *label.shape), np.nan, np.float32)
+            image = np.full((len(self.bands), *stored.shape), np.nan, np.float32)
             geobox = None
-        _same_size(chip.label, label.shape, chip.image, image.shape[1:])
+        _same_size(chip.label, stored.shape, chip.image, image.shape[1:])
         if chip.valid is not None:
             valid = read_mask(chip.valid)
             _same_size(chip.valid, valid.shape, chip.image, image.shape[1:])
@@ -192,9 +193,11 @@ class ChipDataset:
         image[:, missing] = np.nan
         if missing.all():
             self._tell(chip, f"{chip.image}: every pixel is nodata.")
-        label = self._as_target(label, target)
+        label = as_target(stored, self.manifest, target)
         label[missing] = IGNORE_INDEX
-        return ChipArrays(image, label, geobox)
+        components = self.manifest.labels == "bits"
+        bits = stored.astype(np.uint16, copy=False) if components else None
+        return ChipArrays(image, label, geobox, bits)
 
     def readable(
         self,
@@ -213,41 +216,10 @@ class ChipDataset:
             progress.advance()
         progress.finish()
 
-    def _as_target(self, label: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
-        if target == "full":
-            return label
-        names = self.manifest.class_map.names
-        table = np.full(256, IGNORE_INDEX, np.uint8)
-        for index, name in enumerate(names):
-            table[index] = IGNORE_INDEX if name == "cloud" else int(index == len(names) - 1)
-        return np.asarray(table[label])
-
     def _tell(self, chip: Chip, reason: str) -> None:
         if chip.image not in self._told:
             self._told.add(chip.image)
             _LOG.warning("%s Chip %s is skipped.", reason, chip.key)
-
-
-def read_label(path: Path, manifest: Manifest) -> npt.NDArray[np.uint8]:
-    """Read a label, PNG or raster, as classes (H, W) of the manifest's class map, 255 = ignore.
-
-    Raises:
-        MissingFileError: no such file.
-        FormatError: not readable, or a value that is no class.
-    """
-    if path.suffix.lower() == ".png" and manifest.labels == "index":
-        return read_label_png(path, manifest.class_map).copy()
-    values = read_mask(path)
-    top = 1 if manifest.labels == "mask" else len(manifest.classes) - 1
-    alien = np.setdiff1d(values, [*range(top + 1), IGNORE_INDEX])
-    if alien.size:
-        raise FormatError(
-            f"{path}: value {alien[0]} is no class; it may hold 0 to {top}. "
-            "Correct the label or the class map in dataset.json."
-        )
-    if manifest.labels == "mask":
-        return np.where(values == 1, np.uint8(_MASK_TARGET), values)
-    return values
 
 
 def open_dataset(

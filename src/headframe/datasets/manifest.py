@@ -6,9 +6,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from headframe.core.classmap import ClassInfo, ClassMap
+from headframe.core.components import component_class_map
 from headframe.core.errors import DatasetError, MissingFileError
 from headframe.core.sensors import get_sensor
 from headframe.io.files import write_json
@@ -103,7 +112,8 @@ class Manifest(_Strict):
         bands: common names in the order of the chips' bands.
         gsd_m: ground sample distance, metres.
         classes: class map of the labels (a ``ClassMap`` is taken too).
-        labels: ``index`` (0 background, 1 cloud, 2 target) or ``mask`` (1 = target).
+        labels: ``index`` (0 background, 1 cloud, 2 target), ``mask`` (1 = target) or ``bits``
+            (masks of mine components; ``classes`` are then background and the ten).
         scale: physical unit per stored number, where it is not the sensor's.
         offset: physical value of stored number 0, where it is not the sensor's.
         preset: how ``headframe label`` made it.
@@ -121,7 +131,7 @@ class Manifest(_Strict):
     bands: tuple[str, ...]
     gsd_m: Annotated[float, Field(gt=0)]
     classes: tuple[ClassEntry, ...]
-    labels: Literal["index", "mask"] = "index"
+    labels: Literal["index", "mask", "bits"] = "index"
     scale: float | None = None
     offset: float | None = None
     preset: str | None = None
@@ -163,6 +173,13 @@ class Manifest(_Strict):
         if not value or len(set(value)) != len(value):
             raise ValueError("bands must be named, each once")
         return value
+
+    @model_validator(mode="after")
+    def _components(self) -> "Manifest":
+        wanted = component_class_map().names
+        if self.labels == "bits" and self.class_map.names != wanted:
+            raise ValueError(f"labels of bits have the classes {', '.join(wanted)}")
+        return self
 
     @property
     def class_map(self) -> ClassMap:

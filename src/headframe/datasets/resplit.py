@@ -12,7 +12,8 @@ from pathlib import Path
 from headframe.core.errors import DatasetError, OutputError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.check import identical_chips
-from headframe.datasets.chips import Chip, ChipDataset, open_dataset, read_label
+from headframe.datasets.chips import Chip, ChipDataset, open_dataset
+from headframe.datasets.labels import as_target, read_label
 from headframe.datasets.layout import JOURNAL_NAME, SPLITS, sidecar
 from headframe.datasets.manifest import Manifest, SplitRecord, write_manifest
 from headframe.datasets.splits import check_fractions, group_sites, split_chips, split_sites
@@ -163,12 +164,12 @@ def _strata(dataset: ChipDataset, field: str) -> dict[str, str]:
     if field != BUILT_IN_FIELD:
         known = {BUILT_IN_FIELD, *(name for fact in facts.values() for name in fact)}
         raise UnknownNameError.of("field to stratify by", field, known)
-    target = len(dataset.manifest.classes) - 1
     hits: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for chip in dataset.chips():
-        label = read_label(chip.label, dataset.manifest)
-        hits[chip.site] += int((label == target).sum())
+        stored = read_label(chip.label, dataset.manifest)
+        label = as_target(stored, dataset.manifest, "binary")
+        hits[chip.site] += int((label == 1).sum())
         sizes[chip.site] += label.size
     ranked = sorted(sizes, key=lambda site: (hits[site] / sizes[site], site))
     return {site: str(3 * rank // len(ranked)) for rank, site in enumerate(ranked)}

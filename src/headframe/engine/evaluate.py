@@ -16,6 +16,7 @@ from headframe.core.errors import DatasetError, OutputError, UnitError, UnknownN
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import get_sensor
 from headframe.datasets.chips import Chip, ChipDataset
+from headframe.datasets.labels import target_of_classes
 from headframe.engine.bundle import Bundle
 from headframe.engine.evaluation import BOUNDARY_PX, ChipResult, Evaluation
 from headframe.engine.panels import draw_panels
@@ -150,7 +151,8 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
 
     Raises:
         UnitError: radar chips for a model of reflectance, or the reverse.
-        DatasetError: a model of more than two classes and other classes in the labels.
+        DatasetError: a model of more than two classes, neither those of the labels nor a class
+            set of component masks.
     """
     spec, manifest = bundle.spec, dataset.manifest
     needs, has = get_sensor(spec.inputs.sensor), get_sensor(manifest.sensor)
@@ -168,10 +170,17 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
             needs.name,
         )
     names, labels = spec.classes.names, manifest.class_map.names
-    if len(names) > 2 and names != labels:
+    target = target_of_classes(spec.classes, manifest)
+    if target is None:
         raise DatasetError(
             f"{dataset.root}: has classes {', '.join(labels)}; model {spec.name} writes "
             f"{', '.join(names)}. Choose a model of these classes."
+        )
+    if target == "binary" and manifest.labels == "bits":
+        _LOG.warning(
+            "model %s writes %s, which is no component: it is scored against all ten together.",
+            spec.name,
+            names[-1],
         )
 
 

@@ -1,7 +1,6 @@
 """Whole chips through a bundle: any size in, one class map out."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import BandError
 from headframe.core.modelspec import InputSpec
 from headframe.datasets.chips import Chip, ChipArrays, ChipDataset
+from headframe.datasets.labels import target_of_classes
 from headframe.engine.bundle import Bundle
 
 _MULTIPLE_PX = 32
@@ -76,7 +76,8 @@ def predicted(
 ) -> tuple[ChipArrays, NDArray[np.uint8]]:
     """Read one chip of a data set and predict it.
 
-    A model of two classes meets labels of two (cloud ignored), any other the data set's own.
+    A model of a class set meets component masks as that set (see ``target_of_classes``), any other
+    of two classes labels of two (cloud ignored), any other the data set's own.
 
     Returns:
         The chip as read, all bands of the data set; the prediction (H, W), 255 where nodata.
@@ -85,6 +86,6 @@ def predicted(
         BandError: the data set lacks a band of the model.
     """
     order = channels_of(bundle.spec.inputs, dataset.bands, source=str(dataset.root))
-    target: Literal["binary", "full"] = "binary" if len(bundle.spec.classes) == 2 else "full"
-    arrays = dataset.read(chip, target=target)
+    target = target_of_classes(bundle.spec.classes, dataset.manifest)
+    arrays = dataset.read(chip, target=target or "full")
     return arrays, predict_chip(bundle, arrays.image[order])

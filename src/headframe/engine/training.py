@@ -11,6 +11,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from headframe import __version__
+from headframe.core.components import class_set_of
 from headframe.core.errors import BundleError, OutputError, RecipeError
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.core.progress import SILENT, Progress
@@ -205,8 +206,15 @@ def _copy_matching(first: Bundle, network: nn.Module) -> None:
 
 
 def _validator(dataset: ChipDataset, chips: tuple[Chip, ...]) -> Validate:
+    """Pooled IoU of the target; of a class set's model its mean over the components."""
+
     def validate(bundle: Bundle) -> float | None:
-        return evaluate_chips(bundle, dataset, chips).target_iou if chips else None
+        if not chips:
+            return None
+        found = evaluate_chips(bundle, dataset, chips)
+        if class_set_of(found.classes.names) is None:
+            return found.target_iou
+        return found.scores("pooled").mean(skip_background=True)["iou"]
 
     return validate
 
