@@ -23,6 +23,10 @@ def test_name_comes_from_the_file(tmp_path):
         ({"trane": {}}, "closest is 'train'"),
         ({"data": {"fold": {"indx": 1}}}, "closest is 'index'"),
         ({"train": {"steps": 0}}, r"train\.steps.*is 0"),
+        ({"train": {"optimizer": "adamx"}}, r"train\.optimizer.*is 'adamx'"),
+        ({"train": {"lr_min": 1e-5}}, r"lr_min 1e-05 needs schedule cosine"),
+        ({"train": {"schedule": "cosine", "lr_min": 0.1}}, r"not cosine with lr 0\.001"),
+        ({"augment": {"hflip": 1.5}}, r"augment\.hflip.*is 1\.5"),
         ({"train": {"crop_px": 100}}, r"crop_px.*multiple of 32"),
         ([1], "mapping"),
         (None, "mapping"),
@@ -42,3 +46,21 @@ def test_unreadable(tmp_path):
     (tmp_path / "evil.yaml").write_text("a: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(InputError, match="not valid YAML"):
         load_recipe(tmp_path / "evil.yaml")
+
+
+def test_epochs_decide_steps():
+    section = parse_recipe({"train": {"epochs": 3, "batch": 4, "steps": 9}}, source="r").train
+    assert section.steps_for(10) == 9  # three times ceil(10 / 4)
+    assert section.steps_for(12) == 9
+    assert section.steps_for(13) == 12
+    assert section.steps_for(13, world=2) == 6
+    assert Recipe().train.steps_for(13) == 400
+
+
+def test_weight_decay_follows_the_optimizer_unless_given():
+    def decay(**train):
+        return parse_recipe({"train": train}, source="r").train.weight_decay
+
+    assert decay() == decay(optimizer="adamw") == 0.01
+    assert decay(optimizer="adam") == decay(optimizer="sgd") == 0
+    assert decay(optimizer="sgd", weight_decay=0.1) == 0.1

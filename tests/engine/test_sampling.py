@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +101,78 @@ def test_zoom_keeps_label_values(seed):
         pixels, label = stream[n]
         assert pixels.shape == (3, 32, 32)
         assert set(label.unique().tolist()) <= {0, 1}
+
+
+def _crop_of(n=0, channels=4, **augment):
+    """Sample ``n`` with and without the changes, a 48 px crop of 48 px chips."""
+    rng = np.random.default_rng(2)
+    samples = [
+        Sample(
+            rng.normal(size=(channels, 48, 48)).astype(np.float32),
+            rng.integers(0, 2, (48, 48)).astype(np.uint8),
+            "a",
+        )
+    ]
+    plain = CropStream(samples, CropPlan(48, 3, STILL))[n]
+    changed = CropStream(samples, CropPlan(48, 3, AugmentSection(dihedral=False, **augment)))[n]
+    return plain, changed
+
+
+@pytest.mark.parametrize(("field", "axis"), [("hflip", 1), ("vflip", 0)])
+def test_flips_mirror_rows_and_columns(field, axis):
+    (pixels, label), (mirrored, turned) = _crop_of(**{field: 1.0})
+    assert torch.equal(mirrored, pixels.flip(axis + 1))
+    assert torch.equal(turned, label.flip(axis))
+
+
+def test_rotate90_makes_every_turn_but_none():
+    found = set()
+    for n in range(12):
+        (pixels, label), (turned, target) = _crop_of(n, rotate90=1.0)
+        views = [torch.rot90(pixels, k, (1, 2)) for k in range(4)]
+        (turns,) = [k for k in range(4) if torch.equal(turned, views[k])]
+        assert torch.equal(target, torch.rot90(label, turns, (0, 1)))
+        found.add(turns)
+    assert found == {1, 2, 3}
+
+
+def test_rotation_by_any_angle_moves_label_and_pixels_alike():
+    rows, cols = np.mgrid[:64, :64]
+    label = ((rows - 40) ** 2 + (cols - 26) ** 2 < 100).astype(np.uint8)  # off the centre
+    sample = Sample(np.repeat(label[None].astype(np.float32), 3, axis=0), label, "a")
+    plan = CropPlan(64, 1, AugmentSection(dihedral=False, rotate=1.0))
+    centres = set()
+    for n in range(6):
+        pixels, target = CropStream([sample], plan)[n]
+        assert target.dtype == torch.int64
+        assert set(target.unique().tolist()) == {0, 1}  # nearest: no new labels
+        assert torch.isfinite(pixels).all()  # reflected border: no hole
+        assert float(((pixels[0] > 0.5).long() == target).float().mean()) > 0.98
+        assert abs(int(target.sum()) - int(label.sum())) < 25
+        centres.add(tuple(int(v.float().mean()) for v in torch.nonzero(target, as_tuple=True)))
+    assert len(centres) == 6  # six different angles
+
+
+def test_channel_shuffle_permutes_whole_bands():
+    orders = set()
+    for n in range(8):
+        (pixels, label), (shuffled, target) = _crop_of(n, channel_shuffle=1.0)
+        assert torch.equal(label, target)
+        orders.add(
+            tuple(next(k for k in range(4) if torch.equal(band, pixels[k])) for band in shuffled)
+        )
+    assert len(orders) > 3
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+
+
+def test_probability_is_kept():
+    hits = sum(not torch.equal(*(p[0] for p in _crop_of(n, hflip=0.3))) for n in range(200))
+    assert 40 <= hits <= 80
+
+
+def test_streams_from_before_the_new_fields_are_unchanged():
+    stream = CropStream(_samples(), CropPlan(32, 7, WILD))
+    crops = [stream[n] for n in range(6)]
+    assert zlib.crc32(b"".join(label.numpy().tobytes() for _, label in crops)) == 2024500624
+    means = [-0.481287, -0.197075, 0.09726, -0.229112, -0.010377, -0.645518]
+    assert [float(pixels.mean()) for pixels, _ in crops] == pytest.approx(means, abs=1e-5)

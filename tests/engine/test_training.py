@@ -109,6 +109,25 @@ def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
     assert list((tmp_path / "plain" / "tensorboard").rglob("events.*"))
 
 
+def test_every_option_is_resumed_at_the_next_step(raw_dataset, tmp_path, caplog):
+    value = recipe(
+        raw_dataset, epochs=3, steps=1, optimizer="sgd", schedule="cosine", lr=0.01, lr_min=1e-3
+    )
+    changes = {"dihedral": False, "hflip": 0.5, "vflip": 0.5, "rotate90": 0.5, "rotate": 0.5}
+    augment = value.augment.model_copy(update=changes | {"channel_shuffle": 0.3})
+    value = value.model_copy(update={"augment": augment})
+    train(value, out=tmp_path / "plain")
+    assert sum("permutes the bands" in line.message for line in caplog.records) == 1
+    with pytest.raises(PowerCutError):
+        train(value, out=tmp_path / "cut", progress=FailAfter(3))
+    train(value, out=tmp_path / "cut", resume=True)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "plain")
+    assert len(rows(tmp_path / "plain")) == 6  # 3 epochs of 4 chips in batches of 2
+    rates = [float(row["lr"]) for row in rows(tmp_path / "plain")]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates == sorted(rates, reverse=True)
+
+
 def test_run_folder_is_never_overwritten(raw_dataset, tmp_path):
     with pytest.raises(PowerCutError):
         train(recipe(raw_dataset), out=tmp_path / "run", progress=FailAfter(1))

@@ -1,5 +1,6 @@
 """Recipes: one YAML file that says how a model is trained."""
 
+import math
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -59,12 +60,22 @@ class TrainSection(_Section):
     """Optimisation."""
 
     steps: int = Field(default=400, ge=1)
+    epochs: int | None = Field(
+        default=None, ge=1, description="times through the chips; decides steps where given"
+    )
     batch: int = Field(default=8, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     crop_px: int = Field(default=256, ge=32, multiple_of=32)
     lr: float = Field(default=1e-3, gt=0)
+    lr_min: float = Field(default=0.0, ge=0, description="where a cosine schedule ends")
     encoder_lr_factor: float = Field(default=1.0, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(
+        default=1e-2, ge=0, description="where not given, 0 for adam and sgd, as torch has it"
+    )
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the steps that a one-cycle schedule rises"
+    )
     ema: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float = Field(default=5.0, gt=0)
     seed: int = 0
@@ -73,6 +84,29 @@ class TrainSection(_Section):
     checkpoint_every: int = Field(default=50, ge=1)
     validate_every: int = Field(default=0, ge=0, description="0: only at the end")
     patience: int = Field(default=0, ge=0, description="validations without a better IoU; 0: never")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_decay(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Leave out weight decay where it would be an L2 term that nobody asked for."""
+        if isinstance(value, dict) and value.get("optimizer") in ("adam", "sgd"):
+            return {"weight_decay": 0.0, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _floor_fits(self) -> "TrainSection":
+        if self.lr_min > 0 and (self.schedule != "cosine" or self.lr_min > self.lr):
+            raise ValueError(
+                f"lr_min {self.lr_min:g} needs schedule cosine and an lr of at least as much, "
+                f"not {self.schedule} with lr {self.lr:g}"
+            )
+        return self
+
+    def steps_for(self, chips: int, *, world: int = 1) -> int:
+        """Steps of a run over ``chips`` chips on ``world`` processes: from epochs where given."""
+        if self.epochs is None:
+            return self.steps
+        return self.epochs * math.ceil(chips / (self.batch * world))
 
 
 class LossSection(_Section):
@@ -85,7 +119,18 @@ class LossSection(_Section):
 class AugmentSection(_Section):
     """Random changes of a training crop, all functions of seed, epoch and index."""
 
-    dihedral: bool = True
+    dihedral: bool = Field(default=True, description="one of the eight views of a square, evenly")
+    hflip: float = Field(default=0.0, ge=0, le=1, description="probability of a mirrored row")
+    vflip: float = Field(default=0.0, ge=0, le=1, description="probability of a mirrored column")
+    rotate90: float = Field(
+        default=0.0, ge=0, le=1, description="probability of one, two or three quarter turns"
+    )
+    rotate: float = Field(
+        default=0.0, ge=0, le=1, description="probability of a turn by -90 to 90 degrees"
+    )
+    channel_shuffle: float = Field(
+        default=0.0, ge=0, le=1, description="probability of permuted bands; breaks spectra"
+    )
     scale: float = Field(default=1.0, ge=1, le=4, description="zoom between 1/scale and scale")
     gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of all bands")
     band_gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of each band")

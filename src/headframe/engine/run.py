@@ -1,23 +1,24 @@
 """One training run: network, optimiser, schedule, average and log, at a certain step."""
 
+import logging
 import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from headframe.core.errors import JobError
 from headframe.core.progress import Progress
 from headframe.engine.bundle import Bundle, out_channels
+from headframe.engine.optimisation import build_optimizer, build_schedule
 from headframe.engine.recipe import Recipe
 from headframe.engine.runlog import RunLog
 from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
@@ -26,12 +27,16 @@ from headframe.losses.build import build_loss
 from headframe.models.registry import build_network
 
 CHECKPOINT = "checkpoint.pt"
+_LOG = logging.getLogger("headframe")
 Validate = Callable[[Bundle], float | None]
 """Pooled IoU of the target class on the validation part, or None where there is none."""
 
 
 class Run:
-    """One run: network, optimiser, schedule, average and log, at a certain step."""
+    """One run: network, optimiser, schedule, average and log, at a certain step.
+
+    ``recipe.train.steps`` is what it takes; the caller has resolved it from epochs.
+    """
 
     def __init__(self, fabric: Fabric, recipe: Recipe, bundle: Bundle, out: Path) -> None:
         self.fabric = fabric
@@ -45,13 +50,8 @@ class Run:
         network = bundle.network.to(memory_format=torch.channels_last)
         network.train()
         network.requires_grad_(True)
-        optimizer = torch.optim.AdamW(
-            _groups(network, settings.lr, settings.encoder_lr_factor),
-            weight_decay=settings.weight_decay,
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, partial(_one_cycle, steps=settings.steps, warmup=settings.warmup)
-        )
+        optimizer = build_optimizer(network, settings)
+        self.schedule = build_schedule(optimizer, settings)
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = (
             AveragedModel(network, avg_fn=_ema(settings.ema), use_buffers=True)
@@ -96,6 +96,11 @@ class Run:
     def fit(self, store: Sequence[Sample], validate: Validate, progress: Progress) -> None:
         """Take the steps that are left."""
         settings = self.recipe.train
+        if self.recipe.augment.channel_shuffle > 0:
+            _LOG.warning(
+                "augment.channel_shuffle permutes the bands: a pixel's spectrum no longer tells "
+                "what it is. Leave it at 0 unless you are reproducing a paper."
+            )
         progress.start(f"Training {self.recipe.name}", settings.steps)
         progress.advance(self.step)
         began = time.perf_counter() - self.seconds
@@ -190,23 +195,6 @@ class Run:
         if not (settings.patience and settings.validate_every and self.best):
             return False
         return self.step - self.best[1] >= settings.patience * settings.validate_every
-
-
-def _groups(network: nn.Module, lr: float, encoder_factor: float) -> list[dict[str, Any]]:
-    """Parameters in two groups, those of the encoder with their own learning rate."""
-    named = list(network.named_parameters())
-    encoder = [parameter for name, parameter in named if "encoder" in name.split(".")]
-    rest = [parameter for name, parameter in named if "encoder" not in name.split(".")]
-    groups = [{"params": encoder, "lr": lr * encoder_factor}, {"params": rest, "lr": lr}]
-    return [group for group in groups if group["params"]]
-
-
-def _one_cycle(step: int, *, steps: int, warmup: float) -> float:
-    """Factor of the learning rate: a short rise from 1/25, then half a cosine to nearly 0."""
-    rise = warmup * steps
-    if step < rise:
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
-    return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
 
 def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

@@ -8,10 +8,12 @@ run therefore goes on with exactly the next batch.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision.transforms.v2 import InterpolationMode
@@ -84,6 +86,7 @@ class CropStream(Dataset[tuple[Tensor, Tensor]]):
             pixels, label = torch.rot90(pixels, turns, (1, 2)), torch.rot90(label, turns, (0, 1))
             if rng.random() < 0.5:
                 pixels, label = pixels.flip(2), label.flip(1)
+        pixels, label = _move(pixels, label, self._plan.augment, rng)
         missing = torch.isnan(pixels).any(dim=0)
         label = torch.where(missing, IGNORE_INDEX, label)
         return torch.nan_to_num(pixels, nan=0.0), label
@@ -129,6 +132,48 @@ def _recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator)
         grain = rng.normal(0, augment.noise, tuple(pixels.shape)).astype(np.float32)
         changed = changed + torch.from_numpy(grain)
     return changed
+
+
+def _move(
+    pixels: Tensor, label: Tensor, augment: AugmentSection, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mirror, turn and shuffle with the probabilities of a recipe.
+
+    A change of probability 0 takes no random number, so recipes from before these fields draw
+    what they always drew.
+
+    Args:
+        pixels: (C, s, s), NaN for nodata.
+        label: (s, s).
+        augment: probabilities; ``rotate`` is MineSegSAT's turn by up to 90 degrees either way
+            with a reflected border (methods 6.3), bilinear for pixels, nearest for labels.
+        rng: of this sample alone.
+    """
+    if _drawn(augment.hflip, rng):
+        pixels, label = pixels.flip(2), label.flip(1)
+    if _drawn(augment.vflip, rng):
+        pixels, label = pixels.flip(1), label.flip(0)
+    if _drawn(augment.rotate90, rng):
+        turns = int(rng.integers(1, 4))
+        pixels, label = torch.rot90(pixels, turns, (1, 2)), torch.rot90(label, turns, (0, 1))
+    if _drawn(augment.rotate, rng):
+        degrees = float(rng.uniform(-90, 90))
+        pixels = _turn(pixels.numpy(), degrees, order=1)
+        label = _turn(label.numpy(), degrees, order=0)
+    if _drawn(augment.channel_shuffle, rng):
+        pixels = pixels[torch.from_numpy(rng.permutation(pixels.shape[0]))]
+    return pixels, label
+
+
+def _drawn(probability: float, rng: np.random.Generator) -> bool:
+    return probability > 0 and rng.random() < probability
+
+
+def _turn(values: NDArray[Any], degrees: float, *, order: Literal[0, 1]) -> Tensor:
+    """Turn the last two axes about their centre, the outside filled by reflection."""
+    axes = (values.ndim - 2, values.ndim - 1)
+    turned = ndimage.rotate(values, degrees, axes=axes, reshape=False, order=order, mode="mirror")
+    return torch.from_numpy(turned)
 
 
 def _column(values: NDArray[np.float64]) -> Tensor:

@@ -103,6 +103,8 @@ def train(
     )
     fabric.launch()
     torch.manual_seed(recipe.train.seed)
+    steps = recipe.train.steps_for(len(parts.train), world=fabric.world_size)
+    recipe = recipe.with_train(steps=steps)
     bundle = _start(recipe, dataset, parts, progress)
     run = Run(fabric, recipe, bundle, out)
     if resume and (out / CHECKPOINT).is_file():
