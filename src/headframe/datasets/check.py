@@ -15,6 +15,7 @@ from headframe.core.classmap import label_class_map
 from headframe.core.errors import FormatError, MissingFileError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import DEFAULT_SENSOR, Chip
+from headframe.datasets.images import image_stored
 from headframe.datasets.labels import read_label
 from headframe.datasets.layout import (
     JOURNAL_NAME,
@@ -26,7 +27,6 @@ from headframe.datasets.layout import (
     sidecar,
 )
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
-from headframe.datasets.pixels import read_stored
 from headframe.datasets.splits import overlapping
 
 MAPPING_NAME = "filename_mapping.csv"
@@ -125,7 +125,7 @@ def identical_chips(
     progress.start("Comparing chips", len(chips))
     for chip in chips:
         try:
-            _, raw, valid = read_stored(chip.image)
+            _, raw, valid = image_stored(chip.image)
         except (FormatError, MissingFileError):
             continue
         digest = _digest(raw, valid)
@@ -176,7 +176,7 @@ def _check_image(
 ) -> Iterator[Finding]:
     where = _short(image, root)
     try:
-        header, raw, valid = read_stored(image)
+        header, raw, valid = image_stored(image)
     except (FormatError, MissingFileError) as exc:
         yield Finding("pixels", "error", where, str(exc))
         return

@@ -24,6 +24,7 @@ from headframe.core.errors import (
 )
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import Sensor, get_sensor
+from headframe.datasets.images import image_bytes, image_header, image_pixels
 from headframe.datasets.labels import Target, as_target, read_label
 from headframe.datasets.layout import (
     JOURNAL_NAME,
@@ -33,14 +34,8 @@ from headframe.datasets.layout import (
     sidecar,
 )
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
-from headframe.datasets.pixels import (
-    ChipHeader,
-    PixelRules,
-    name_bands,
-    read_header,
-    read_mask,
-    read_pixels,
-)
+from headframe.datasets.minesegsat import TILE_SENSOR, tile_manifest
+from headframe.datasets.pixels import ChipHeader, PixelRules, name_bands, read_mask
 from headframe.datasets.splits import group_sites
 
 DEFAULT_SENSOR = "sentinel-2-l1c"
@@ -54,7 +49,7 @@ class Chip:
     Attributes:
         site: name of its folder.
         split: ``train``, ``val``, ``test``; None where the data set has no splits.
-        image: the raster.
+        image: the raster, or the folder of a tile's band files.
         label: PNG of classes, or raster of {0, 1} or of component masks.
         valid: PNG, 0 where the image has no data; None where nodata is in the image alone.
     """
@@ -123,7 +118,7 @@ class ChipDataset:
     @cached_property
     def identifier(self) -> str:
         """16 hex digits that change with the chips, their sizes and their splits."""
-        facts = sorted((c.split or "", c.key, c.image.stat().st_size) for c in self._chips)
+        facts = sorted((c.split or "", c.key, image_bytes(c.image)) for c in self._chips)
         text = json.dumps([self.bands, facts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -153,7 +148,7 @@ class ChipDataset:
     def header(self, chip: Chip) -> ChipHeader | None:
         """Size, grid and outline of a chip; None, with a warning, where it cannot be read."""
         try:
-            return read_header(chip.image)
+            return image_header(chip.image)
         except (FormatError, MissingFileError) as exc:
             self._tell(chip, str(exc))
             return None
@@ -178,7 +173,7 @@ class ChipDataset:
         """
         stored = read_label(chip.label, self.manifest)
         try:
-            pixels = read_pixels(chip.image, self._rules)
+            pixels = image_pixels(chip.image, self._rules)
             image, geobox = pixels.values, pixels.geobox
         except (FormatError, MissingFileError) as exc:
             self._tell(chip, str(exc))
@@ -229,8 +224,10 @@ def open_dataset(
 
     Args:
         path: folder with ``<split>/images/<site>/``, ``val`` and ``test`` beside ``train`` or
-            inside it; or with ``images/<site>/*.tif`` and ``masks|labels/<site>/*.tif|png``.
-        sensor: sensor of a folder without ``dataset.json``; sentinel-2-l1c if not said.
+            inside it; or with ``images/<site>/*.tif`` and ``masks|labels/<site>/*.tif|png``; or
+            with ``dataset_splits.csv`` as MineSegSAT has it (see ``datasets.minesegsat``).
+        sensor: sensor of a folder without ``dataset.json``; sentinel-2-l1c if not said, of a
+            MineSegSAT set sentinel-2-l2a.
         bands: bands in file order, for such a folder whose files do not name theirs.
 
     Raises:
@@ -247,6 +244,8 @@ def open_dataset(
     chips = _pairs(layout)
     if (layout.root / MANIFEST_NAME).is_file():
         manifest = read_manifest(layout.root)
+    elif layout.kind == "tiles":
+        manifest = tile_manifest(sensor=sensor or TILE_SENSOR)
     else:
         manifest = _guess_manifest(chips, sensor or DEFAULT_SENSOR, bands)
     if layout.kind == "raw":
@@ -303,7 +302,7 @@ def _guess_manifest(
 def _first_header(chips: tuple[Chip, ...]) -> ChipHeader:
     for chip in chips:
         try:
-            return read_header(chip.image)
+            return image_header(chip.image)
         except (FormatError, MissingFileError):
             continue
     raise DatasetError(f"{chips[0].image}: neither it nor any other image can be read.")

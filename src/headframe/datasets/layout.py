@@ -1,5 +1,6 @@
 """Where the files of a data set lie: splits, sites, and pairs by stem."""
 
+import csv
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headframe.core.errors import DatasetError, MissingFileError
+from headframe.core.errors import DatasetError, MissingFileError, UnsafeFileError
 
 SPLITS = ("train", "val", "test")
 JOURNAL_NAME = ".split-moves.json"
@@ -17,6 +18,10 @@ IMAGE_SUFFIXES = (".tif", ".tiff")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 IMAGES = "images"
 LABEL_FOLDERS = ("labels", "masks")
+TILE_TABLE = "dataset_splits.csv"
+"""MineSegSAT's list of tiles: folders of band files and of masks, and their splits."""
+TILE_COLUMNS = ("data_path", "mask_path", "split")
+TILE_MASK = "mask.tif"
 _FLAT = "."
 
 _AGM_SUFFIX = re.compile(r"(?:_agm_region_\d+(?:_\d+)?)+$")
@@ -52,12 +57,13 @@ class Layout:
 
     Attributes:
         root: the data set's folder.
-        kind: ``split`` (``<split>/images/<site>/``) or ``raw`` (``images/<site>/``).
+        kind: ``split`` (``<split>/images/<site>/``), ``raw`` (``images/<site>/``) or ``tiles``
+            (folders of band files, listed in ``dataset_splits.csv``).
         parts: non-empty; splits in the order train, val, test.
     """
 
     root: Path
-    kind: Literal["split", "raw"]
+    kind: Literal["split", "raw", "tiles"]
     parts: tuple[Part, ...]
 
     def home(self, split: str) -> Path:
@@ -83,7 +89,7 @@ class Files:
         part: split or raw folder they lie in.
         site: name of the folder above the files.
         stem: file name without suffix.
-        image: the image, or None for a label without one.
+        image: the image (of a tile, its folder of band files), or None for a label without one.
         label: the label, or None for an image without one.
     """
 
@@ -110,10 +116,15 @@ def find_layout(root: Path) -> Layout:
 
     Raises:
         MissingFileError: no such folder.
-        DatasetError: neither ``<split>/images`` nor ``images`` with ``masks`` or ``labels``.
+        DatasetError: neither ``<split>/images`` nor ``images`` with ``masks`` or ``labels``, nor
+            a list of tiles.
+        UnsafeFileError: as ``tile_rows``.
     """
     if not root.is_dir():
         raise MissingFileError(f"{root}: no such folder. Give the folder of a data set.")
+    if (root / TILE_TABLE).is_file():
+        used = {row.split for row in tile_rows(root)}
+        return Layout(root, "tiles", tuple(Part(split, root) for split in SPLITS if split in used))
     parts = []
     for split in SPLITS:
         homes = [root / split] if split == "train" else [root / split, root / "train" / split]
@@ -133,6 +144,9 @@ def find_files(part: Part) -> Iterator[Files]:
 
     Files straight under ``images`` are their own sites, named by their stems.
     """
+    if (part.root / TILE_TABLE).is_file():
+        yield from _tiles_of(part)
+        return
     images = _by_stem(part.images, IMAGE_SUFFIXES)
     labels = _by_stem(part.labels, LABEL_SUFFIXES) if part.labels else {}
     for site, stem in sorted(images.keys() | labels.keys()):
@@ -148,9 +162,77 @@ def find_files(part: Part) -> Iterator[Files]:
 
 def sidecar(part: Part, kind: str, image: Path) -> Path | None:
     """File of ``kind`` (``valid`` or ``rgb``) that belongs to ``image``, if there is one."""
+    if not image.is_relative_to(part.images):
+        return None
     base = part.root / kind / image.relative_to(part.images)
     found = [base.with_suffix(suffix) for suffix in LABEL_SUFFIXES]
     return next((path for path in found if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class TileRow:
+    """One row of ``dataset_splits.csv``.
+
+    Attributes:
+        data_path: folder of the band files, relative to the data set.
+        mask_path: folder of ``mask.tif``; may be the same.
+        split: ``train``, ``val``, ``test``.
+        site: column ``site``, where our tiler wrote one; else the tile is its own site.
+    """
+
+    data_path: str
+    mask_path: str
+    split: str
+    site: str
+
+
+def tile_rows(root: Path) -> tuple[TileRow, ...]:
+    """Read ``dataset_splits.csv`` of a set in MineSegSAT's layout; further columns are ignored.
+
+    Raises:
+        DatasetError: a column is missing, a split is unknown, or there is no row.
+        UnsafeFileError: a path that leads out of the data set.
+    """
+    path = root / TILE_TABLE
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in TILE_COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DatasetError(
+                f"{path}: has no column {missing[0]}; it needs {', '.join(TILE_COLUMNS)}."
+            )
+        rows = tuple(_tile_row(path, number, row) for number, row in enumerate(reader, start=2))
+    if not rows:
+        raise DatasetError(f"{path}: lists no tile. Make one with `headframe dataset tile`.")
+    return rows
+
+
+def _tile_row(path: Path, number: int, row: dict[str, str | None]) -> TileRow:
+    data, mask, split = ((row[name] or "").strip() for name in TILE_COLUMNS)
+    if split not in SPLITS:
+        raise DatasetError(
+            f"{path}: row {number} has split {split!r}; it must be one of {', '.join(SPLITS)}."
+        )
+    for text in (data, mask):
+        if not text or Path(text).is_absolute() or ".." in Path(text).parts:
+            raise UnsafeFileError(
+                f"{path}: row {number} names {text!r}; paths must lie within the data set."
+            )
+    site = (row.get("site") or "").strip() or "_".join(Path(data).parts)
+    return TileRow(data, mask, split, site)
+
+
+def _tiles_of(part: Part) -> Iterator[Files]:
+    rows = [row for row in tile_rows(part.root) if part.split in (None, row.split)]
+    for row in sorted(rows, key=lambda row: (row.site, row.data_path)):
+        image, label = part.root / row.data_path, part.root / row.mask_path / TILE_MASK
+        yield Files(
+            part=Part(row.split, part.root),
+            site=row.site,
+            stem=image.name,
+            image=image if image.is_dir() else None,
+            label=label if label.is_file() else None,
+        )
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[tuple[str, str], Path]:
