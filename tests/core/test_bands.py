@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from headframe.core.bands import identify_band, match_bands
 from headframe.core.errors import BandError
-from headframe.core.sensors import SENSORS
+from headframe.core.sensors import SENSORS, get_sensor
 
 S2 = SENSORS["sentinel-2-l1c"]
 
@@ -98,3 +98,23 @@ def test_landsat_names_differ_by_sensor():
     tm, oli = SENSORS["landsat-tm"], SENSORS["landsat-oli"]
     assert match_bands(names, ("red",), sensor=tm, source="a.tif") == (2,)
     assert match_bands(names, ("red",), sensor=oli, source="a.tif") == (3,)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("VV", "vv"),
+        ("Sigma0_VH", "vh"),
+        ("vv_vh", "vv_vh"),
+        ("VV/VH", "vv_vh"),
+        ("VV/(10*VH)", "vv_vh"),
+        ("VV / (10 VH)", "vv_vh"),
+        ("VV/(10\u00b7VH)", "vv_vh"),
+        ("VV-VH ratio", "vv_vh"),
+        ("VV, VH", None),
+        ("band3", None),
+    ],
+)
+def test_the_ratio_of_polarisations_is_told_from_the_polarisations(text, name):
+    band = identify_band(text, get_sensor("sentinel-2-l2a+sentinel-1-grd"))
+    assert (band and band.common_name) == name

@@ -1,7 +1,7 @@
 import pytest
 
 from headframe.core.errors import BandError, UnknownNameError
-from headframe.core.sensors import SENSORS, get_sensor, l2a_scaling
+from headframe.core.sensors import SENSORS, get_sensor, l2a_scaling, narrow_sensor
 
 
 def test_unknown_sensor_names_the_closest():
@@ -56,3 +56,55 @@ def test_numbering_differs_between_landsats():
 )
 def test_offset_follows_the_processing_baseline(baseline, offset):
     assert l2a_scaling(baseline) == (1e-4, offset)
+
+
+def test_a_composite_has_the_bands_of_its_parts():
+    both = get_sensor("sentinel-1-grd + sentinel-2-l2a")
+    assert both.name == "sentinel-2-l2a+sentinel-1-grd"
+    assert get_sensor(both.name) is both
+    assert both.title == "Sentinel-2 L2A + Sentinel-1 GRD"
+    assert [part.name for part in both.parts] == ["sentinel-2-l2a", "sentinel-1-grd"]
+    assert len(both.bands) == 12 + 5
+    assert (both.quantity, both.scale, both.offset, both.nodata) == ("mixed", 1.0, 0.0, None)
+
+
+def test_each_band_of_a_composite_has_its_own_rules():
+    both = get_sensor("sentinel-2-l2a+sentinel-1-grd")
+    red, vh = both.part("B04"), both.part("VH")
+    assert (red.quantity, red.scale, red.nodata) == ("reflectance", 1e-4, 0.0)
+    assert (vh.quantity, vh.scale, vh.nodata) == ("db", 1.0, None)
+    with pytest.raises(BandError, match=r"has no band 'lwir'"):
+        both.part("lwir")
+
+
+def test_a_simple_sensor_is_its_own_part():
+    simple = get_sensor("landsat-oli")
+    assert simple.parts == ()
+    assert simple.simple == (simple,)
+    assert simple.part("nir") is simple
+
+
+def test_any_light_goes_with_radar():
+    part = get_sensor("sentinel-1-grd")
+    assert get_sensor("sentinel-1-grd+planetscope-4b").part("hh") is part
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("sentinel-2-l2a+landsat-oli", BandError, "sentinel-2-l2a and landsat-oli both have the"),
+        ("landsat-tm+landsat-tm", BandError, "names a sensor twice"),
+        ("sentinel-2-l2a+sentinel-1", UnknownNameError, "unknown sensor 'sentinel-1'; closest"),
+        ("+", UnknownNameError, "unknown sensor ''"),
+    ],
+)
+def test_a_composite_that_cannot_be(name, error, match):
+    with pytest.raises(error, match=match):
+        get_sensor(name)
+
+
+def test_narrowing_leaves_out_the_parts_not_needed():
+    both = get_sensor("sentinel-2-l1c+sentinel-1-grd")
+    assert narrow_sensor(both, ("red", "nir")).name == "sentinel-2-l1c"
+    assert narrow_sensor(both, ("vv_vh",)).name == "sentinel-1-grd"
+    assert narrow_sensor(both, ("red", "vv")) is both

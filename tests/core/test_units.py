@@ -181,3 +181,59 @@ def test_radar():
         check(10 ** (db / 10), "float32", spec=S1, scaling=one)
     with pytest.raises(UnitError, match="uncalibrated amplitude"):
         check(np.exp(db / 10) * 1000, "uint16", spec=S1, scaling=one)
+
+
+BOTH = InputSpec(
+    sensor="sentinel-2-l1c+sentinel-1-grd",
+    bands=("vv", "blue", "green", "vh", "red"),
+    gsd_m=10,
+    mean=(0.0,) * 5,
+    std=(1.0,) * 5,
+    percentiles=((-25, -10, 0), *L1C.percentiles[:2], (-30, -17, -5), L1C.percentiles[2]),
+)
+DECIBELS = Scaling(1.0, 0.0)
+
+
+def stack(light, radar):
+    """Put numbers of blue, green, red and of VV, VH into BOTH's order."""
+    return np.stack([radar[0], light[0], light[1], radar[1], light[2]])
+
+
+def decibels(n=20_000):
+    return np.random.default_rng(5).normal([[-10.0], [-17.0]], 3, (2, n))
+
+
+def check_both(light, radar, *, optical=TIMES_10000, radio=DECIBELS):
+    scalings = (radio, optical, optical, radio, optical)
+    check_unit(stack(light, radar), "float32", spec=BOTH, scaling=scalings, source="both.tif")
+
+
+def test_parts_of_a_composite_are_judged_apart():
+    check_both(land(), decibels())
+    check_both(land() / 1e4, decibels(), optical=Scaling(1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("light", "radar", "match"),
+    [
+        (land() / 1e4, decibels(), r"looks already scaled.*\(Sentinel-2 L1C\)"),
+        (land() * 6.55, decibels(), r"looks scaled to 0\.\.65535.*\(Sentinel-2 L1C\)"),
+        (land() + 1000, decibels(), r"\+1000 offset still in"),
+        (land(), 10 ** (decibels() / 10), r"looks like linear power.*\(Sentinel-1 GRD\)"),
+    ],
+)
+def test_a_wrong_unit_in_one_part_is_found(light, radar, match):
+    with pytest.raises(UnitError, match=match):
+        check_both(light, radar)
+
+
+def test_bands_of_one_part_may_be_scaled_apart():
+    light = land()
+    light[1] *= 2
+    half = Scaling(0.5e-4, 0.0)
+    scalings = (DECIBELS, TIMES_10000, half, DECIBELS, TIMES_10000)
+    values = stack(light, decibels())
+    check_unit(values, "float32", spec=BOTH, scaling=scalings, source="both.tif")
+    lifted = stack(light + np.array([[1000.0], [2000.0], [1000.0]]), decibels())
+    with pytest.raises(UnitError, match="offset still in"):
+        check_unit(lifted, "float32", spec=BOTH, scaling=scalings, source="both.tif")

@@ -16,6 +16,12 @@ _PHRASES = (
     (re.compile(r"\b(swir|short[ _-]*wave[ _-]*infra[ _-]*red)[ _-]*1(\.6)?\b"), "swir16"),
     (re.compile(r"\b(swir|short[ _-]*wave[ _-]*infra[ _-]*red)[ _-]*2(\.2)?\b"), "swir22"),
     (re.compile(r"\bb[ _-]?(?=\d)"), "b"),
+    (
+        re.compile(
+            r"(?<![a-z0-9])vv\s*[-_/]\s*\(?\s*(?:10\s*[*.x\u00b7\u00d7]?\s*)?vh(?![a-z0-9])"
+        ),
+        "vvvh",
+    ),
 )
 """Long spellings that would fall apart (or read as another band) when cut into words."""
 

@@ -1,11 +1,16 @@
 """Sensors: their bands, and what their stored numbers mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from headframe.core.errors import BandError, UnknownNameError
 
-Quantity = Literal["reflectance", "db", "power"]
+Quantity = Literal["reflectance", "db", "power", "mixed"]
+
+JOINT = "+"
+"""Between the names of the sensors that make a composite: ``sentinel-2-l2a+sentinel-1-grd``."""
 
 S2_OFFSET_BASELINE = (4, 0)
 """First Sentinel-2 processing baseline, of 25 January 2022, that stores reflectance + 0.1."""
@@ -40,14 +45,19 @@ class Band:
 class Sensor:
     """One product of one instrument: physical value = stored number * scale + offset.
 
+    A composite of several (``get_sensor("a+b")``) has the bands of all, and ``part`` tells whose
+    scale, offset, nodata and quantity a band has; its own are 1, 0, None and ``mixed``.
+
     Attributes:
-        name: key in ``SENSORS``.
+        name: key in ``SENSORS``, or such keys joined by ``+``.
         title: name for people.
         bands: in the operator's order.
         scale: physical unit per stored number.
         offset: physical value of stored number 0.
         nodata: stored number that means "no data", or None.
-        quantity: reflectance (0-1, above 1 over snow and cloud), decibel or linear power.
+        quantity: reflectance (0-1, above 1 over snow and cloud), decibel or linear power; mixed
+            for a composite of both.
+        parts: the sensors of a composite, empty for a simple one.
     """
 
     name: str
@@ -57,6 +67,24 @@ class Sensor:
     offset: float
     nodata: float | None
     quantity: Quantity
+    parts: tuple["Sensor", ...] = ()
+
+    @property
+    def simple(self) -> tuple["Sensor", ...]:
+        """The parts of a composite, or the sensor itself."""
+        return self.parts or (self,)
+
+    def part(self, name: str) -> "Sensor":
+        """Tell which simple sensor a band belongs to.
+
+        Args:
+            name: as in ``band``.
+
+        Raises:
+            BandError: the sensor has no such band.
+        """
+        band = self.band(name)
+        return next(part for part in self.simple if band in part.bands)
 
     def band(self, name: str) -> Band:
         """Find a band by its common name or its own name, in any case.
@@ -91,7 +119,10 @@ _SENTINEL_2 = (
     Band("B11", "swir16", 1613.7, 20),
     Band("B12", "swir22", 2202.4, 20),
 )
-_SENTINEL_1 = tuple(Band(name, name.lower(), 5.5466e7, 10) for name in ("VV", "VH", "HH", "HV"))
+_SENTINEL_1 = (
+    *(Band(name, name.lower(), 5.5466e7, 10) for name in ("VV", "VH", "HH", "HV")),
+    Band("VV_VH", "vv_vh", 5.5466e7, 10, ("vvvh",)),  # VV / (10 VH): see core.radar
+)
 _LANDSAT_TM = (
     Band("B1", "blue", 485, 30),
     Band("B2", "green", 560, 30),
@@ -154,15 +185,62 @@ SENSORS: dict[str, Sensor] = {
 
 
 def get_sensor(name: str) -> Sensor:
-    """Look a sensor up.
+    """Look a sensor up; ``a+b`` gives the composite of both.
+
+    A composite's name comes back in one spelling: sensors of reflectance first, each in the order
+    given. No band name may be common to two parts.
 
     Raises:
         UnknownNameError: no such sensor.
+        BandError: two parts of a composite share a band.
     """
+    parts = [_simple(part.strip()) for part in name.split(JOINT)]
+    if len(parts) == 1:
+        return parts[0]
+    return _composite(tuple(sorted(parts, key=lambda part: part.quantity != "reflectance")))
+
+
+def narrow_sensor(sensor: Sensor, bands: Iterable[str]) -> Sensor:
+    """Leave out the parts of a composite that none of ``bands`` needs.
+
+    Raises:
+        BandError: the sensor has no such band.
+    """
+    needed = {sensor.part(band).name for band in bands}
+    return get_sensor(JOINT.join(part.name for part in sensor.simple if part.name in needed))
+
+
+def _simple(name: str) -> Sensor:
     try:
         return SENSORS[name]
     except KeyError:
         raise UnknownNameError.of("sensor", name, SENSORS) from None
+
+
+@cache
+def _composite(parts: tuple[Sensor, ...]) -> Sensor:
+    bands: dict[str, Sensor] = {}
+    for part in parts:
+        for band in part.bands:
+            other = bands.setdefault(band.common_name, part)
+            if other is not part:
+                raise BandError(
+                    f"{JOINT.join(p.name for p in parts)}: {other.name} and {part.name} both have "
+                    f"the band {band.common_name}. Put them into two files."
+                )
+    if len(set(parts)) < len(parts):
+        raise BandError(f"{JOINT.join(p.name for p in parts)}: names a sensor twice. Name it once.")
+    quantities = {part.quantity for part in parts}
+    return Sensor(
+        name=JOINT.join(part.name for part in parts),
+        title=" + ".join(part.title for part in parts),
+        bands=tuple(band for part in parts for band in part.bands),
+        scale=1.0,
+        offset=0.0,
+        nodata=None,
+        quantity=parts[0].quantity if len(quantities) == 1 else "mixed",
+        parts=parts,
+    )
 
 
 def l2a_scaling(baseline: str | None) -> tuple[float, float]:

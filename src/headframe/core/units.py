@@ -50,7 +50,7 @@ class _Case:
         scaling: how ``value`` was made.
         eight_bit: whether the file's type holds 8 bits.
         visible: channels of visible light, by rising wavelength.
-        sensor: what the model was trained on.
+        sensor: what the model was trained on; of a composite, the part judged.
     """
 
     raw: Sample
@@ -70,20 +70,23 @@ def check_unit(
     dtype: npt.DTypeLike,
     *,
     spec: InputSpec,
-    scaling: Scaling,
+    scaling: Scaling | Sequence[Scaling],
     source: str,
 ) -> None:
     """Refuse a scene whose values cannot be in the unit the model was trained on.
 
     Negative values (dark water after atmospheric correction), very dark scenes and scenes of
-    snow or cloud are valid and pass: only what no scene can be is refused.
+    snow or cloud are valid and pass: only what no scene can be is refused. Bands of a composite
+    sensor are judged part by part: reflectance by the checks of light, radar by its own, each
+    band against its own training percentiles.
 
     Args:
         values: sample of stored numbers (C, N) without nodata, bands in the order of
             ``spec.bands``; non-finite columns are left out.
         dtype: type of the file's numbers.
         spec: what the model was trained on.
-        scaling: how the reader would make the physical unit of ``values``.
+        scaling: how the reader would make the physical unit of ``values``; one for all bands, or
+            one a band.
         source: the file, for the message.
 
     Raises:
@@ -95,24 +98,48 @@ def check_unit(
     raw = raw[:, np.isfinite(raw).all(axis=0)]
     if raw.shape[1] == 0:
         return
-    physical = raw * scaling.scale + scaling.offset
+    each = [scaling] * len(raw) if isinstance(scaling, Scaling) else list(scaling)
+    owners = [sensor.part(band) for band in spec.bands]
+    for part in dict.fromkeys(owners):
+        rows = [i for i, owner in enumerate(owners) if owner is part]
+        case = _case(raw, np.dtype(dtype), rows=rows, spec=spec, scalings=each)
+        for find in _RADAR_CHECKS if part.quantity != "reflectance" else _OPTICAL_CHECKS:
+            finding = find(case)
+            if finding is not None:
+                raise UnitError(_message(source, finding, case.raw, part.title))
+
+
+def _case(
+    raw: Sample,
+    dtype: np.dtype[np.generic],
+    *,
+    rows: list[int],
+    spec: InputSpec,
+    scalings: list[Scaling],
+) -> _Case:
+    """Take the bands of one part, as if all were stored like the first of them."""
+    first, part = scalings[rows[0]], get_sensor(spec.sensor).part(spec.bands[rows[0]])
+    own = raw[rows]
+    for row, place in zip(own, rows, strict=True):
+        if scalings[place] != first:
+            row[:] = (row * scalings[place].scale + scalings[place].offset - first.offset) / (
+                first.scale
+            )
+    physical = own * first.scale + first.offset
     low, middle, high = np.percentile(physical, [1, 50, 99], axis=1)
-    case = _Case(
-        raw=raw,
+    trained = np.asarray(spec.percentiles, dtype=np.float64)
+    return _Case(
+        raw=own,
         value=physical,
         p01=low,
         p50=middle,
         p99=high,
-        trained=np.asarray(spec.percentiles, dtype=np.float64),
-        scaling=scaling,
-        eight_bit=np.dtype(dtype).itemsize == 1,
-        visible=_visible(sensor, spec.bands),
-        sensor=sensor,
+        trained=trained[rows] if len(trained) == len(spec.bands) else trained,
+        scaling=first,
+        eight_bit=dtype.itemsize == 1,
+        visible=_visible(part, [spec.bands[i] for i in rows]),
+        sensor=part,
     )
-    for find in _RADAR_CHECKS if sensor.quantity != "reflectance" else _OPTICAL_CHECKS:
-        finding = find(case)
-        if finding is not None:
-            raise UnitError(_message(source, finding, raw, sensor.title))
 
 
 def _message(source: str, finding: tuple[str, str], raw: Sample, sensor: str) -> str:
