@@ -24,9 +24,20 @@ from headframe.datasets.minesegsat import TILE_BANDS, band_maxima, cubic, metada
 from headframe.datasets.show import contact_sheet
 from headframe.datasets.stats import measure
 
-NAMES = (
-    "red green blue nir rededge071 rededge075 rededge078 nir08 swir16 swir22 coastal nir09".split()
-)
+NAMES = [
+    "red",
+    "green",
+    "blue",
+    "nir",
+    "rededge071",
+    "rededge075",
+    "rededge078",
+    "nir08",
+    "swir16",
+    "swir22",
+    "coastal",
+    "nir09",
+]
 SHAPE = (24, 36)  # rows, columns at 10 m
 
 

@@ -12,6 +12,7 @@ from headframe.core.errors import MissingFileError, RecipeError
 from headframe.datasets.labels import Target
 from headframe.io.files import write_text
 
+Normalize = Literal["standard", "minmax"]
 FactValue = str | int | float | bool
 """A value of a fact about a site, as dataset.json holds it."""
 
@@ -53,6 +54,10 @@ class DataSection(_Section):
     )
     uncertain_px: int = Field(
         default=0, ge=0, description="labels this close to a class boundary are ignored"
+    )
+    normalize: Normalize = Field(
+        default="standard",
+        description="standard: mean 0, deviation 1; minmax: 0 to the data set's maximum as 0 to 1",
     )
 
 

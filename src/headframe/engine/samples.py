@@ -11,11 +11,13 @@ from headframe.core.classmap import IGNORE_INDEX, ClassMap
 from headframe.core.errors import DatasetError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
+from headframe.core.sensors import get_sensor, narrow_sensor
 from headframe.datasets.chips import Chip, ChipDataset
 from headframe.datasets.labels import target_classes
+from headframe.datasets.minesegsat import band_maxima
 from headframe.datasets.sitefacts import sites_where
 from headframe.datasets.splits import site_folds
-from headframe.engine.recipe import DataSection
+from headframe.engine.recipe import DataSection, Normalize
 from headframe.engine.sampling import Sample
 
 _PIXELS_A_CHIP = 20_000
@@ -163,30 +165,37 @@ def measure_inputs(
     chips: Sequence[Chip],
     bands: Sequence[str],
     *,
+    normalize: Normalize = "standard",
     progress: Progress = SILENT,
 ) -> InputSpec:
     """Measure mean, standard deviation and percentiles of the bands over training chips.
 
-    Every chip gives the same number of pixels, taken at regular steps.
+    Every chip gives the same number of pixels, taken at regular steps. With ``minmax`` the mean
+    is 0 and the deviation the band's maximum (methods.md 6.1): what the data set's own metadata
+    say (see ``datasets.minesegsat``), else the largest value of the training chips, all pixels.
 
     Args:
         dataset: where the chips are.
         chips: training chips only, else statistics leak.
         bands: common names, in the model's order.
+        normalize: ``standard`` or ``minmax``.
         progress: told of every chip.
 
     Returns:
         The model's inputs, in the sensor's physical unit.
 
     Raises:
-        DatasetError: no valid pixel, or a band that never changes.
+        DatasetError: no valid pixel, a band that never changes, or with ``minmax`` one whose
+            maximum is not above 0.
     """
     order = band_order(dataset, bands)
     columns: list[NDArray[np.float32]] = []
+    top = np.full(len(order), -np.inf, np.float32)
     progress.start("Measuring bands", len(chips))
     for chip in chips:
         image = dataset.read(chip, target="binary").image[order].reshape(len(order), -1)
         image = image[:, ~np.isnan(image).any(axis=0)]
+        top = np.maximum(top, image.max(axis=1, initial=-np.inf))
         columns.append(image[:, :: max(1, image.shape[1] // _PIXELS_A_CHIP)])
         progress.advance()
     progress.finish()
@@ -194,14 +203,32 @@ def measure_inputs(
     if pixels.shape[1] == 0 or not (pixels.std(axis=1) > 0).all():
         raise DatasetError(f"{dataset.root}: a band of {', '.join(bands)} never changes.")
     quantiles = np.percentile(pixels, [1, 50, 99], axis=1)
+    mean, std = pixels.mean(axis=1), pixels.std(axis=1)
+    if normalize == "minmax":
+        mean, std = np.zeros(len(order)), _maxima(dataset, bands, top)
     return InputSpec(
-        sensor=dataset.manifest.sensor,
+        sensor=narrow_sensor(get_sensor(dataset.manifest.sensor), bands).name,
         bands=tuple(bands),
         gsd_m=dataset.manifest.gsd_m,
-        mean=tuple(round(float(v), 6) for v in pixels.mean(axis=1)),
-        std=tuple(round(float(v), 6) for v in pixels.std(axis=1)),
+        mean=tuple(round(float(v), 6) for v in mean),
+        std=tuple(round(float(v), 6) for v in std),
         percentiles=tuple((float(a), float(b), float(c)) for a, b, c in quantiles.T.round(6)),
     )
+
+
+def _maxima(
+    dataset: ChipDataset, bands: Sequence[str], measured: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Maximum of every band: the data set's own record, else what was measured; (C,), > 0."""
+    known = band_maxima(dataset.root, dataset.manifest) if dataset.layout.kind == "tiles" else {}
+    found = [known.get(band, float(top)) for band, top in zip(bands, measured, strict=True)]
+    for band, value in zip(bands, found, strict=True):
+        if not value > 0:
+            raise DatasetError(
+                f"{dataset.root}: band {band} has the maximum {value:g}; data.normalize minmax "
+                "divides by it. Use standard."
+            )
+    return np.asarray(found, np.float64)
 
 
 def model_classes(dataset: ChipDataset, data: DataSection) -> ClassMap:

@@ -159,7 +159,13 @@ def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progres
     init = recipe.model.init
     first = None if init in ("imagenet", "none") else load_bundle(init)
     if first is None:
-        inputs = measure_inputs(dataset, parts.train, recipe.data.bands, progress=progress)
+        inputs = measure_inputs(
+            dataset,
+            parts.train,
+            recipe.data.bands,
+            normalize=recipe.data.normalize,
+            progress=progress,
+        )
     else:
         inputs = _inherited(first, recipe)
     spec = ModelSpec(
