@@ -64,3 +64,20 @@ def test_weight_decay_follows_the_optimizer_unless_given():
     assert decay() == decay(optimizer="adamw") == 0.01
     assert decay(optimizer="adam") == decay(optimizer="sgd") == 0
     assert decay(optimizer="sgd", weight_decay=0.1) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "last"), [("m+s", 15, "vv_vh"), (["R+N"], 4, "nir"), (["red"], 1, "red")]
+)
+def test_bands_may_be_a_band_set(given, count, last):
+    bands = parse_recipe({"data": {"bands": given}}, source="r.yaml").data.bands
+    assert (len(bands), bands[-1]) == (count, last)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [("m+x", "unknown band set 'm.x'; closest: m.s"), ([], "at least 1"), ([3], "bands.0")],
+)
+def test_bands_that_are_no_band_set(given, match):
+    with pytest.raises(RecipeError, match=match):
+        parse_recipe({"data": {"bands": given}}, source="r.yaml")

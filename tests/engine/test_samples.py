@@ -6,7 +6,7 @@ import pytest
 from headframe.core.errors import DatasetError
 from headframe.datasets.chips import Chip
 from headframe.engine.recipe import DataSection, FoldSection
-from headframe.engine.samples import choose_parts
+from headframe.engine.samples import band_order, choose_parts
 
 
 class Named:
@@ -61,3 +61,14 @@ def test_where_that_leaves_nothing_to_train_on():
     dataset.manifest.sites["s9"]["material"] = "MO"
     with pytest.raises(DatasetError, match="no chip to train on"):
         choose_parts(dataset, DataSection(where={"material": "MO"}))
+
+
+def test_bands_are_found_by_any_of_their_names():
+    dataset = SimpleNamespace(
+        root=Path("ds"),
+        bands=("red", "nir08", "vv", "height"),
+        manifest=SimpleNamespace(sensor="landsat-oli+sentinel-1-grd"),
+    )
+    assert band_order(dataset, ("vv", "nir", "height", "B4")) == [2, 1, 3, 0]
+    with pytest.raises(DatasetError, match=r"has bands red, nir08, vv, height; blue missing"):
+        band_order(dataset, ("blue",))

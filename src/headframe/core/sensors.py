@@ -75,16 +75,18 @@ class Sensor:
         return self.parts or (self,)
 
     def part(self, name: str) -> "Sensor":
-        """Tell which simple sensor a band belongs to.
+        """Tell which simple sensor a band belongs to; a simple one has all its bands itself.
 
         Args:
             name: as in ``band``.
 
         Raises:
-            BandError: the sensor has no such band.
+            BandError: the composite has no such band.
         """
+        if not self.parts:
+            return self
         band = self.band(name)
-        return next(part for part in self.simple if band in part.bands)
+        return next(part for part in self.parts if band in part.bands)
 
     def band(self, name: str) -> Band:
         """Find a band by its common name or its own name, in any case.
@@ -204,10 +206,12 @@ def narrow_sensor(sensor: Sensor, bands: Iterable[str]) -> Sensor:
     """Leave out the parts of a composite that none of ``bands`` needs.
 
     Raises:
-        BandError: the sensor has no such band.
+        BandError: the composite has no such band.
     """
+    if not sensor.parts:
+        return sensor
     needed = {sensor.part(band).name for band in bands}
-    return get_sensor(JOINT.join(part.name for part in sensor.simple if part.name in needed))
+    return get_sensor(JOINT.join(part.name for part in sensor.parts if part.name in needed))
 
 
 def _simple(name: str) -> Sensor:

@@ -70,7 +70,7 @@ class Statistics(_Strict):
         skipped: chips left out as unreadable or without any data.
         pixels: pixels of the chips read, nodata included.
         nodata_share: share of them that is nodata, 0-1.
-        resolution: bin width behind the percentiles, in the bands' unit.
+        resolution: bin width behind the percentiles, in the bands' unit; of several, the widest.
         bands: one entry a band.
         classes: share of each class among labelled pixels, by name; they sum to 1.
     """

@@ -99,8 +99,8 @@ def measure(
         DatasetError: no chip, or no pixel with data.
     """
     chips = dataset.chips(split)
-    bins = BINS[get_sensor(dataset.manifest.sensor).quantity]
-    tallies = [BandTally(bins) for _ in dataset.bands]
+    sensor = get_sensor(dataset.manifest.sensor)
+    tallies = [BandTally(BINS[sensor.part(band).quantity]) for band in dataset.bands]
     names = dataset.manifest.class_map.names
     labels = np.zeros(256, np.int64)
     pixels = missing = read = 0
@@ -124,7 +124,7 @@ def measure(
         skipped=len(chips) - read,
         pixels=pixels,
         nodata_share=missing / pixels,
-        resolution=bins.width,
+        resolution=max(tally.bins.width for tally in tallies),
         bands=tuple(_band(n, t) for n, t in zip(dataset.bands, tallies, strict=True)),
         classes={name: float(labels[i] / labelled) for i, name in enumerate(names)},
     )

@@ -156,12 +156,14 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
     """
     spec, manifest = bundle.spec, dataset.manifest
     needs, has = get_sensor(spec.inputs.sensor), get_sensor(manifest.sensor)
-    if needs.quantity != has.quantity:
+    quantities = {needs.part(band).quantity for band in spec.inputs.bands}
+    lacking = sorted(quantities - {part.quantity for part in has.simple})
+    if lacking:
         raise UnitError(
             f"{dataset.root}: holds {has.quantity} ({has.name}); model {spec.name} needs "
-            f"{needs.quantity} ({needs.name}). Choose a model of that sensor."
+            f"{' and '.join(lacking)} ({needs.name}). Choose a model of that sensor."
         )
-    if needs.name != has.name:
+    if not {part.name for part in needs.simple} <= {part.name for part in has.simple}:
         _LOG.warning(
             "%s holds %s; model %s was trained on %s.",
             dataset.root,

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from headframe.core.bandsets import resolve_bands
 from headframe.core.errors import MissingFileError, RecipeError
 from headframe.datasets.labels import Target
 from headframe.io.files import write_text
@@ -43,7 +44,11 @@ class DataSection(_Section):
     """The data set and what is read of it."""
 
     dataset: str = Field(default="", description="folder of the data set; may come from --dataset")
-    bands: tuple[str, ...] = Field(default=("red", "green", "blue"), min_length=1)
+    bands: tuple[str, ...] = Field(
+        default=("red", "green", "blue"),
+        min_length=1,
+        description="common names, or a band set: rgb, r+n, r+n+s, m, m+s",
+    )
     target: Target = Field(
         default="binary", description="binary, full, or a class set: components-1 to components-4"
     )
@@ -59,6 +64,15 @@ class DataSection(_Section):
         default="standard",
         description="standard: mean 0, deviation 1; minmax: 0 to the data set's maximum as 0 to 1",
     )
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _resolved(cls, value: object) -> object:
+        texts = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+        try:
+            return resolve_bands(value) if value and (texts or isinstance(value, str)) else value
+        except LookupError as exc:  # LookupError is no ValueError: pydantic would let it through
+            raise ValueError(str(exc)) from exc
 
 
 class TrainSection(_Section):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headframe.core.classmap import IGNORE_INDEX, ClassMap
-from headframe.core.errors import DatasetError
+from headframe.core.errors import BandError, DatasetError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import get_sensor, narrow_sensor
@@ -130,18 +130,30 @@ class ChipStore(Sequence[Sample]):
 
 
 def band_order(dataset: ChipDataset, bands: Sequence[str]) -> list[int]:
-    """Positions of ``bands`` among the data set's bands.
+    """Positions of ``bands``, by any of their names, among the data set's bands.
 
     Raises:
         DatasetError: the data set lacks one.
     """
-    missing = [band for band in bands if band not in dataset.bands]
+    known = {
+        word: place
+        for place, band in enumerate(dataset.bands)
+        for word in _spellings(dataset, band)
+    } | {band: place for place, band in enumerate(dataset.bands)}
+    missing = [band for band in bands if band not in known]
     if missing:
         raise DatasetError(
             f"{dataset.root}: has bands {', '.join(dataset.bands)}; {', '.join(missing)} missing. "
             "Change data.bands of the recipe or choose another model."
         )
-    return [dataset.bands.index(band) for band in bands]
+    return [known[band] for band in bands]
+
+
+def _spellings(dataset: ChipDataset, band: str) -> Collection[str]:
+    try:
+        return get_sensor(dataset.manifest.sensor).band(band).spellings
+    except BandError:  # a band of its own, which no sensor knows
+        return (band,)
 
 
 def without_boundary(label: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
