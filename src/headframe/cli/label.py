@@ -17,7 +17,8 @@ def label(
     preset: Annotated[
         str,
         typer.Option(
-            help="landsat-8band (cloud is band 8), s2-scl (cloud from SCL), plain (neither)."
+            help="landsat-8band (cloud is band 8), s2-scl (cloud from SCL), plain (neither), "
+            "components (polygons with classes, to masks of ten mine components)."
         ),
     ] = "plain",
     site_field: Annotated[
@@ -25,6 +26,13 @@ def label(
         typer.Option(help="Field of the polygons with the site; else 'site', 'name', folder."),
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer, for a GPKG with several.")] = None,
+    class_field: Annotated[
+        str | None, typer.Option(help="components: field of the polygons with their class.")
+    ] = None,
+    class_map: Annotated[
+        Path | None,
+        typer.Option(help="components: YAML or CSV, source class to component or 'ignore'."),
+    ] = None,
     target: Annotated[str, typer.Option("--class", help="Name of class 2.")] = "mining",
     allow_empty: Annotated[
         list[str] | None,
@@ -66,6 +74,9 @@ def label(
         headframe label landsat --polygons sites.kmz --preset landsat-8band --out dataset
 
         headframe label s2 --polygons dams.gpkg --site-field mine --preset s2-scl --out dataset
+
+        headframe label s2 --polygons parts.gpkg --preset components --class-field kind
+        --class-map classes.yaml --out dataset
     """
     import os
 
@@ -95,6 +106,8 @@ def label(
         seed=seed,
         stratify=stratify,
         workers=workers or os.cpu_count() or 1,
+        class_field=class_field,
+        class_map=class_map,
     )
     with console.progress() as progress:
         report = label_images(
@@ -106,7 +119,11 @@ def label(
     columns = ("split", "sites", "chips")
     rows = [(split, len(sites), report.chips[split]) for split, sites in report.sites.items()]
     console.table(f"Data set {report.out}", columns, rows)
-    total = sum(report.pixels.values()) or 1
-    shares = ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in report.pixels.items())
-    console.say(f"Pixels with data: {shares}.")
+    if get_preset(preset).components:
+        found = ", ".join(f"{name} {n}" for name, n in report.pixels.items() if n)
+        console.say(f"Pixels with data, several components a pixel: {found}.")
+    else:
+        total = sum(report.pixels.values()) or 1
+        shares = ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in report.pixels.items())
+        console.say(f"Pixels with data: {shares}.")
     console.say(f"Next: headframe dataset check {report.out}")

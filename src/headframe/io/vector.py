@@ -43,7 +43,8 @@ class PolygonLayer:
 
     Attributes:
         frame: GeoDataFrame in EPSG:4326 (longitude, latitude) with columns ``site``, ``name`` and
-            ``geometry`` (valid Polygon or MultiPolygon of positive area), in file order.
+            ``geometry`` (valid Polygon or MultiPolygon of positive area), in file order;
+            ``stratum`` and ``class`` where they were asked for.
         report: what was repaired, dropped or left out, one line each.
         empty_sites: sites of which no polygon with an area is left.
     """
@@ -64,6 +65,7 @@ def read_polygons(
     site_field: str | None = None,
     layer: str | None = None,
     stratum_field: str | None = None,
+    class_field: str | None = None,
 ) -> PolygonLayer:
     """Read polygons and the site each belongs to.
 
@@ -77,6 +79,8 @@ def read_polygons(
         site_field: name of the field that holds the site.
         layer: GeoPackage only: which layer, where it has several of polygons.
         stratum_field: field kept as column ``stratum``, if one is wanted.
+        class_field: field kept as column ``class``, if one is wanted; without ``site_field``
+            polygons then belong to no site (``""``), whatever fields there are.
 
     Returns:
         The layer in EPSG:4326; edges of other systems are densified before they are reprojected.
@@ -94,24 +98,32 @@ def read_polygons(
     suffix = path.suffix.lower()
     if suffix in (".kml", ".kmz"):
         document = read_kml(path)
-        sites = [_kml_site(p, site_field, path) for p in document.placemarks]
-        strata = [_kml_site(p, stratum_field, path) for p in document.placemarks]
-        names = [p.name for p in document.placemarks]
-        geometries: list[BaseGeometry | None] = [_kml_geometry(p) for p in document.placemarks]
+        marks = document.placemarks
+        placeless = class_field is not None and site_field is None
+        sites = ["" if placeless else _kml_site(p, site_field, path) for p in marks]
+        extra = {
+            column: [_kml_site(p, field, path, option=option) for p in marks]
+            for column, field, option in _extra_fields(stratum_field, class_field)
+        }
+        names = [p.name for p in marks]
+        geometries: list[BaseGeometry | None] = [_kml_geometry(p) for p in marks]
         report = list(document.report)
     elif suffix in MAGIC:
         frame = _read_ogr(path, suffix, layer)
-        sites, names = _ogr_sites(frame, site_field, path)
-        strata, _ = _ogr_sites(frame, stratum_field, path) if stratum_field else (sites, names)
+        placeless = class_field is not None and site_field is None
+        names = _ogr_field(frame, ("name",), path, default="")
+        sites = [""] * len(frame) if placeless else _ogr_sites(frame, site_field, path)
+        extra = {
+            column: _ogr_field(frame, (field,), path, option=option)
+            for column, field, option in _extra_fields(stratum_field, class_field)
+        }
         geometries, report = list(frame.geometry), []
     else:
         raise FormatError(
             f"{path}: polygons are read from .kml, .kmz, .geojson, .gpkg or .shp, "
             f"not from {suffix or 'a file without suffix'}."
         )
-    rows = pd.DataFrame({"site": sites, "name": names, "stratum": strata}, dtype=str)
-    if not stratum_field:
-        rows = rows.drop(columns="stratum")
+    rows = pd.DataFrame({"site": sites, "name": names, **extra}, dtype=str)
     return _tidy(rows, geometries, path=path, report=report)
 
 
@@ -124,7 +136,8 @@ def _tidy(
 ) -> PolygonLayer:
     """Repair, drop what has no area and what comes twice, and say so."""
     kept: dict[int, BaseGeometry] = {}
-    seen: set[tuple[str, bytes]] = set()
+    seen: set[tuple[str, str, bytes]] = set()
+    classes = rows["class"] if "class" in rows else rows["site"]
     titles: dict[str, list[str]] = {"self-crossing": [], "duplicate": [], "zero-area": []}
     flat: list[str] = []
     others = 0
@@ -141,7 +154,7 @@ def _tidy(
             continue
         if crossed:
             titles["self-crossing"].append(title)
-        key = (site, shapely.to_wkb(shapely.normalize(shape)))
+        key = (site, str(classes.iat[row]), shapely.to_wkb(shapely.normalize(shape)))
         if key in seen:
             titles["duplicate"].append(title)
             continue
@@ -219,7 +232,15 @@ def _at_least_four(ring: Ring) -> Ring:
     return ring if len(ring) >= 4 else (ring + (ring[-1],) * 3)[:4]
 
 
-def _kml_site(placemark: Placemark, site_field: str | None, path: Path) -> str:
+def _extra_fields(stratum: str | None, klass: str | None) -> list[tuple[str, str, str]]:
+    """Column, field and option of the fields kept beside site and name."""
+    wanted = (("stratum", stratum, "--stratify"), ("class", klass, "--class-field"))
+    return [(column, field, option) for column, field, option in wanted if field is not None]
+
+
+def _kml_site(
+    placemark: Placemark, site_field: str | None, path: Path, *, option: str = "--site-field"
+) -> str:
     fields = {key.lower(): value for key, value in placemark.fields.items()}
     if site_field is None:
         folder = placemark.folders[-1] if placemark.folders else ""
@@ -233,7 +254,7 @@ def _kml_site(placemark: Placemark, site_field: str | None, path: Path) -> str:
         return placemark.folders[-1]
     raise FormatError(
         f"{path}: placemark {placemark.name!r} has no field {site_field!r}; it has "
-        f"{', '.join(placemark.fields) or 'no fields'}. Choose another --site-field."
+        f"{', '.join(placemark.fields) or 'no fields'}. Choose another {option}."
     )
 
 
@@ -296,23 +317,40 @@ def _polygon_layer(path: Path) -> str | None:
     return names[0] if names else None
 
 
-def _ogr_sites(
-    frame: gpd.GeoDataFrame, site_field: str | None, path: Path
-) -> tuple[list[str], list[str]]:
+def _ogr_sites(frame: gpd.GeoDataFrame, site_field: str | None, path: Path) -> list[str]:
+    return _ogr_field(frame, (site_field,) if site_field else ("site", "name"), path)
+
+
+def _ogr_field(
+    frame: gpd.GeoDataFrame,
+    wanted: Sequence[str],
+    path: Path,
+    *,
+    default: str | None = None,
+    option: str = "--site-field",
+) -> list[str]:
+    """Values of the first of some fields that the table has, any case."""
     columns = {str(c).lower(): c for c in frame.columns if c != frame.geometry.name}
-    wanted = [site_field.lower()] if site_field else ["site", "name"]
-    found = next((key for key in wanted if key in columns), None)
-    if found is None:
-        raise FormatError(
-            f"{path}: has no field {' or '.join(repr(w) for w in wanted)}; it has "
-            f"{', '.join(map(str, columns)) or 'none'}. Name the site's field with --site-field."
-        )
-    names = _strings(frame[columns["name"]]) if "name" in columns else [""] * len(frame)
-    return _strings(frame[columns[found]]), names
+    found = next((field.lower() for field in wanted if field.lower() in columns), None)
+    if found is not None:
+        return _strings(frame[columns[found]])
+    if default is not None:
+        return [default] * len(frame)
+    raise FormatError(
+        f"{path}: has no field {' or '.join(repr(w.lower()) for w in wanted)}; it has "
+        f"{', '.join(map(str, columns)) or 'none'}. Name the field with {option}."
+    )
 
 
 def _strings(values: pd.Series) -> list[str]:
-    return ["" if pd.isna(value) else str(value).strip() for value in values]
+    return ["" if pd.isna(value) else _string(value) for value in values]
+
+
+def _string(value: object) -> str:
+    """Text of a value; a column of whole numbers with gaps comes as floats."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
 
 
 def _line(exc: Exception) -> str:

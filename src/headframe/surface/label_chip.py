@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from headframe.core.classmap import label_class_map
+from headframe.core.classmap import ClassMap, label_class_map
+from headframe.core.components import component_class_map
+from headframe.io.bitmask import BitMask, write_bits
 from headframe.io.burn import burn_polygons
 from headframe.io.files import write_json
 from headframe.io.labels import write_label_png, write_rgb_png, write_valid_png
 from headframe.io.stored import StoredChip, read_stored, select_bands, write_stored
+from headframe.surface.label_components import burn_components, count_components
 from headframe.surface.label_presets import BandPlan, Preset, get_preset, plan_bands
 from headframe.surface.label_rules import (
     SCL_NODATA,
@@ -38,7 +41,7 @@ class ChipTask:
         rgb: where the preview goes.
         valid: where the sidecar goes, if some pixels have no data.
         record: where the result is noted, last of all: its existence means the chip is done.
-        polygons: WKB in EPSG:4326 of the site's polygons near the image.
+        polygons: WKB in EPSG:4326, and mask of components, of the site's polygons near the image.
         preset: name in ``PRESETS``.
         sensor: replaces the preset's sensor.
         cloud_threshold: see ``label_rules.cloud_of_band``.
@@ -51,7 +54,7 @@ class ChipTask:
     rgb: Path
     valid: Path
     record: Path
-    polygons: tuple[bytes, ...]
+    polygons: tuple[tuple[bytes, int], ...]
     preset: str
     sensor: str | None
     cloud_threshold: float | None
@@ -64,12 +67,13 @@ class ChipRecord:
 
     Attributes:
         written: False where it holds no data at all and was skipped.
-        pixels: pixels of class 0, 1 and 2 that have data.
+        pixels: pixels that have data of class 0, 1 and 2; with the preset ``components`` of none
+            and of each component, where one pixel may count several times.
         nodata: pixels without data.
     """
 
     written: bool
-    pixels: tuple[int, int, int]
+    pixels: tuple[int, ...]
     nodata: int
 
     def to_json(self) -> dict[str, Any]:
@@ -90,29 +94,50 @@ def make_chip(task: ChipTask) -> ChipRecord:
     bands = plan_bands(chip.header, preset, sensor=task.sensor, source=str(task.source))
     valid = _valid(chip, bands, preset)
     if not valid.any():
-        record = ChipRecord(written=False, pixels=(0, 0, 0), nodata=int(valid.size))
+        nothing = (0,) * len(classes_of(preset, "target"))
+        record = ChipRecord(written=False, pixels=nothing, nodata=int(valid.size))
         write_json(task.record, record.to_json())
         return record
-    label = render_label(chip, bands, task)
     if not valid.all():
         write_valid_png(task.valid, valid)
     write_rgb_png(task.rgb, preview(chip.values[list(bands.rgb)], valid))
     write_stored(task.image, _named(select_bands(chip, bands.kept), bands.names))
-    write_label_png(task.label, label, label_class_map())
-    counts = np.bincount(label[valid], minlength=3)
-    record = ChipRecord(
-        written=True,
-        pixels=(int(counts[0]), int(counts[1]), int(counts[2])),
-        nodata=int(valid.size - valid.sum()),
-    )
+    label = write_components if preset.components else write_classes
+    pixels = label(chip, bands, task, valid)
+    record = ChipRecord(written=True, pixels=pixels, nodata=int(valid.size - valid.sum()))
     write_json(task.record, record.to_json())
     return record
+
+
+def classes_of(preset: Preset, target: str) -> ClassMap:
+    """Classes of a preset's labels; ``target`` names class 2 where it is not ``components``."""
+    return component_class_map() if preset.components else label_class_map(target)
+
+
+def write_classes(
+    chip: StoredChip, bands: BandPlan, task: ChipTask, valid: BoolArray
+) -> tuple[int, ...]:
+    """Write the label PNG of a chip; pixels of each class among those with data."""
+    label = render_label(chip, bands, task)
+    write_label_png(task.label, label, label_class_map())
+    return tuple(int(n) for n in np.bincount(label[valid], minlength=3))
+
+
+def write_components(
+    chip: StoredChip, bands: BandPlan, task: ChipTask, valid: BoolArray
+) -> tuple[int, ...]:
+    """Write the bit mask of a chip; pixels of no component and of each among those with data."""
+    shapes = [shapely.from_wkb(data) for data, _ in task.polygons]
+    geobox = chip.header.geobox
+    mask = burn_components(shapes, [bits for _, bits in task.polygons], geobox)
+    write_bits(task.label, BitMask(mask, geobox))
+    return count_components(mask, valid)
 
 
 def render_label(chip: StoredChip, bands: BandPlan, task: ChipTask) -> npt.NDArray[np.uint8]:
     """Apply equations (1) to (4) to one chip; (H, W) uint8 of 0, 1, 2."""
     preset = get_preset(task.preset)
-    polygons = [shapely.from_wkb(data) for data in task.polygons]
+    polygons = [shapely.from_wkb(data) for data, _ in task.polygons]
     inside = burn_polygons(polygons, chip.header.geobox)
     index = None
     if preset.vegetation and bands.red is not None and bands.nir is not None:

@@ -32,6 +32,8 @@ class LabelOptions:
         seed: seed of the split.
         stratify: field of the polygons whose values are balanced over the splits.
         workers: processes; does not change the output.
+        class_field: preset ``components``: field of the polygons that holds their class.
+        class_map: likewise: file that says which class is which component.
     """
 
     preset: str = "plain"
@@ -46,6 +48,13 @@ class LabelOptions:
     seed: int = 0
     stratify: str | None = None
     workers: int = 1
+    class_field: str | None = None
+    class_map: Path | None = None
+
+    @property
+    def by_place(self) -> bool:
+        """Whether polygons belong to whatever image they lie on, and no site's name is compared."""
+        return self.class_field is not None and self.site_field is None
 
 
 def find_images(given: Sequence[Path], out: Path) -> list[tuple[Path, str, bool]]:
@@ -94,14 +103,18 @@ def fingerprint(images: Iterable[tuple[Path, str]], polygons: Path, options: Lab
     Args:
         images: (path, name below the folder given).
         polygons: file of polygons.
-        options: all of which count but ``workers``.
+        options: all of which count but ``workers``; of the class map its content.
     """
-    settings = {k: v for k, v in asdict(options).items() if k != "workers"}
+    settings = {k: v for k, v in asdict(options).items() if k not in ("workers", "class_map")}
+    if options.class_field is None:
+        del settings["class_field"]  # what was begun before there were classes can be gone on with
     digest = hashlib.sha256()
     digest.update(json.dumps([__version__, settings], sort_keys=True, default=str).encode())
     for path in (polygons, *(polygons.with_suffix(suffix) for suffix in _SIDE_FILES)):
         if path.is_file() and (path == polygons or polygons.suffix.lower() == ".shp"):
             digest.update(hashlib.sha256(path.read_bytes()).digest())
+    if options.class_map is not None:
+        digest.update(hashlib.sha256(options.class_map.read_bytes()).digest())
     for source, name in images:
         size = source.stat().st_size
         digest.update(f"\0{name}\0{size}\0".encode())

@@ -1,15 +1,63 @@
 """Which polygons belong to which image."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from shapely.geometry.base import BaseGeometry
+from numpy.typing import NDArray
 
 from headframe.core.errors import GeometryError, SiteError
 from headframe.io.vector import PolygonLayer, named
 from headframe.surface.label_inputs import LabelOptions
 from headframe.surface.label_presets import Preset
 from headframe.surface.sites import group_by_key, match_site, normalise_site, region_of
+
+
+class Matcher(Protocol):
+    """Brings images and polygons together."""
+
+    def site_of(self, source: Path, *, is_top: bool) -> tuple[str, str | None]:
+        """Site of an image as it is written, and the key of its polygons (or None)."""
+        ...
+
+    def finish(self) -> None:
+        """Complain about what does not meet."""
+        ...
+
+    def rows(self) -> dict[str, NDArray[np.intp]]:
+        """Rows of the layer's frame by key of polygons."""
+        ...
+
+    def report(self) -> list[str]:
+        """Tell what a person should know, one line each."""
+        ...
+
+
+class PlaceMatcher:
+    """Takes polygons by place alone: any image may have any of them, whatever its site."""
+
+    def __init__(self, layer: PolygonLayer) -> None:
+        self._count = len(layer.frame)
+
+    def site_of(self, source: Path, *, is_top: bool) -> tuple[str, str | None]:
+        """Site is the folder's name; of a file right in the folder given, its own name.
+
+        A trailing number, such as a date's, is left out of that.
+        """
+        if not is_top:
+            return source.parent.resolve().name, ""
+        return source.stem.rstrip("0123456789").rstrip("_- ") or source.stem, ""
+
+    def finish(self) -> None:
+        """Complain about nothing."""
+
+    def rows(self) -> dict[str, NDArray[np.intp]]:
+        """All of them, under one key."""
+        return {"": np.arange(self._count)}
+
+    def report(self) -> list[str]:
+        """Nothing: which polygons lie on no image is told by the plan."""
+        return []
 
 
 class SiteMatcher:
@@ -57,12 +105,10 @@ class SiteMatcher:
                 "--site-field, or list the site with --allow-empty."
             )
 
-    def polygons(self) -> dict[str, tuple[BaseGeometry, ...]]:
-        """Geometries of every site that some image has."""
-        frame = self._layer.frame
-        keys = np.array([normalise_site(site) for site in frame["site"]])
-        shapes = np.array(frame.geometry)
-        return {key: tuple(shapes[keys == key]) for key in sorted(set(self._used.values()))}
+    def rows(self) -> dict[str, NDArray[np.intp]]:
+        """Rows of the layer's frame of every site that some image has."""
+        keys = np.array([normalise_site(site) for site in self._layer.frame["site"]])
+        return {key: np.flatnonzero(keys == key) for key in sorted(set(self._used.values()))}
 
     def report(self) -> list[str]:
         """Tell which polygons were not used, and which names only began alike."""

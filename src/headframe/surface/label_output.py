@@ -15,13 +15,12 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
 from headframe import __version__
-from headframe.core.classmap import label_class_map
 from headframe.core.errors import DatasetError
 from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import Manifest, SplitRecord
 from headframe.io.burn import footprint
 from headframe.io.files import write_text
-from headframe.surface.label_chip import ChipRecord
+from headframe.surface.label_chip import ChipRecord, classes_of
 from headframe.surface.label_inputs import LabelOptions
 from headframe.surface.label_plan import LabelPlan
 from headframe.surface.label_presets import get_preset
@@ -47,8 +46,8 @@ def read_record(path: Path) -> ChipRecord:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        background, cloud, target = value["pixels"]
-        return ChipRecord(value["written"], (background, cloud, target), value["nodata"])
+        pixels = tuple(int(n) for n in value["pixels"])
+        return ChipRecord(bool(value["written"]), pixels, int(value["nodata"]))
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise DatasetError(f"{path}: damaged ({exc}). Delete it and run again.") from exc
 
@@ -82,7 +81,7 @@ def build_manifest(
         if record.written:
             splits[split][chip.folder] = None
             chips[split] += 1
-    classes = label_class_map(options.target)
+    classes = classes_of(preset, options.target)
     totals = np.sum([record.pixels for record in records], axis=0)
     skipped = [c.old_name for c, r in zip(plan.chips, records, strict=True) if not r.written]
     sources: dict[str, Any] = {
@@ -96,13 +95,15 @@ def build_manifest(
         "site_field": options.site_field,
         "cloud_threshold": options.cloud_threshold,
     }
+    if options.class_map is not None:
+        sources |= {"class_field": options.class_field, "class_map": options.class_map.name}
     scale, offset = options.scaling or (None, None)
     return Manifest(
         sensor=options.sensor or preset.sensor,
         bands=plan.chips[0].bands.names,
         gsd_m=_gsd_m(plan.chips[0].header.geobox),
         classes=classes,
-        labels="index",
+        labels="bits" if preset.components else "index",
         scale=scale,
         offset=offset,
         preset=options.preset,

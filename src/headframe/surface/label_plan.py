@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from headframe.core.errors import BandError
@@ -14,7 +17,7 @@ from headframe.io.burn import footprint
 from headframe.io.stored import StoredHeader, read_header
 from headframe.io.vector import PolygonLayer, named
 from headframe.surface.label_inputs import LabelOptions, find_images
-from headframe.surface.label_match import SiteMatcher
+from headframe.surface.label_match import Matcher, PlaceMatcher, SiteMatcher
 from headframe.surface.label_presets import BandPlan, get_preset, plan_bands
 from headframe.surface.sites import normalise_site, region_of
 
@@ -54,7 +57,7 @@ class LabelPlan:
         chips: in sorted input order.
         stems: new name of each chip, five digits, counted by folder.
         split_of: split of each site (by ``PlannedChip.key``).
-        polygons: geometries in EPSG:4326 by normalised site.
+        polygons: what may lie on the images, by normalised site (``""`` where they go by place).
         facts: what is known of each site, by ``PlannedChip.key``.
         report: what a person should know, one line each.
     """
@@ -62,7 +65,7 @@ class LabelPlan:
     chips: tuple[PlannedChip, ...]
     stems: tuple[str, ...]
     split_of: Mapping[str, str]
-    polygons: Mapping[str, tuple[BaseGeometry, ...]]
+    polygons: Mapping[str, "SitePolygons"]
     facts: Mapping[str, dict[str, Any]]
     report: tuple[str, ...] = field(default=())
 
@@ -72,19 +75,45 @@ class LabelPlan:
         name = self.stems[index] + suffix
         return Path(self.split_of[chip.key]) / kind / chip.folder / name
 
-    def polygons_near(self, index: int) -> tuple[bytes, ...]:
-        """WKB of the polygons of a chip's site that come near its outline."""
+    def polygons_near(self, index: int) -> tuple[tuple[bytes, int], ...]:
+        """WKB and mask of components of a chip's polygons that come near its outline."""
         chip = self.chips[index]
         if chip.polygons_of is None:
             return ()
         west, south, east, north = chip.outline.bounds
         near = chip.outline.buffer(0.01 * max(east - west, north - south))
-        shapes = self.polygons[chip.polygons_of]
-        return tuple(shapely.to_wkb(shape) for shape in shapes if shape.intersects(near))
+        known = self.polygons[chip.polygons_of]
+        return tuple((shapely.to_wkb(known.shapes[i]), known.bits[i]) for i in known.on(near))
+
+
+@dataclass(frozen=True)
+class SitePolygons:
+    """Polygons of one site.
+
+    Attributes:
+        shapes: geometries in EPSG:4326.
+        bits: mask of components of each; 0 without the preset ``components``.
+    """
+
+    shapes: tuple[BaseGeometry, ...]
+    bits: tuple[int, ...]
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.shapes)
+
+    def on(self, area: BaseGeometry) -> list[int]:
+        """Places of the shapes that meet an area, in order."""
+        return sorted(int(i) for i in self._tree.query(area, predicate="intersects"))
 
 
 def make_plan(
-    images: Sequence[Path], layer: PolygonLayer, *, out: Path, options: LabelOptions
+    images: Sequence[Path],
+    layer: PolygonLayer,
+    *,
+    out: Path,
+    options: LabelOptions,
+    bits: Sequence[int] | None = None,
 ) -> LabelPlan:
     """Work out sites, splits and names, reading headers only; deterministic.
 
@@ -93,6 +122,7 @@ def make_plan(
         layer: the polygons.
         out: folder of the data set, never searched for images.
         options: how.
+        bits: mask of components of each polygon of the layer; 0 leaves it out. None: no classes.
 
     Raises:
         MissingFileError: no images.
@@ -104,7 +134,9 @@ def make_plan(
     """
     preset = get_preset(options.preset)
     sources = find_images(images, out)
-    matcher = SiteMatcher(layer, preset, options)
+    matcher: Matcher = (
+        PlaceMatcher(layer) if options.by_place else SiteMatcher(layer, preset, options)
+    )
     chips = []
     for source, old_name, is_top in sources:
         header = read_header(source)
@@ -125,11 +157,26 @@ def make_plan(
         )
     matcher.finish()
     _check_alike(chips)
-    polygons = matcher.polygons()
+    polygons = _polygons(layer, matcher.rows(), bits)
     facts = _facts(chips, layer, polygons=polygons, stratify=options.stratify)
     split_of, merged = _split(chips, facts, options)
-    report = (*layer.report, *matcher.report(), *merged, *_elsewhere(chips, polygons))
+    lost = _elsewhere(chips, polygons)
+    if options.by_place:
+        lost = _unmet(chips, polygons[""])
+    report = (*layer.report, *matcher.report(), *merged, *lost)
     return LabelPlan(tuple(chips), _number(chips), split_of, polygons, facts, report)
+
+
+def _polygons(
+    layer: PolygonLayer, rows: Mapping[str, NDArray[np.intp]], bits: Sequence[int] | None
+) -> dict[str, SitePolygons]:
+    shapes = list(layer.frame.geometry)
+    masks = [0] * len(shapes) if bits is None else bits
+    kept = {key: [int(i) for i in found if bits is None or masks[i]] for key, found in rows.items()}
+    return {
+        key: SitePolygons(tuple(shapes[i] for i in found), tuple(masks[i] for i in found))
+        for key, found in kept.items()
+    }
 
 
 def _region_folder(site: str, source: Path) -> str:
@@ -162,7 +209,7 @@ def _facts(
     chips: Sequence[PlannedChip],
     layer: PolygonLayer,
     *,
-    polygons: Mapping[str, tuple[BaseGeometry, ...]],
+    polygons: Mapping[str, SitePolygons],
     stratify: str | None,
 ) -> dict[str, dict[str, Any]]:
     """Facts by site: chips, polygons, place, and the polygons' stratum where one was asked for."""
@@ -177,7 +224,7 @@ def _facts(
             centre = chip.outline.centroid
             fact = facts[chip.key] = {
                 "chips": 0,
-                "polygons": len(polygons.get(chip.polygons_of or "", ())),
+                "polygons": _count(chips, chip, polygons),
                 "longitude": round(centre.x, 4),
                 "latitude": round(centre.y, 4),
             }
@@ -187,16 +234,37 @@ def _facts(
     return facts
 
 
-def _elsewhere(
-    chips: Sequence[PlannedChip], polygons: Mapping[str, tuple[BaseGeometry, ...]]
-) -> list[str]:
+def _count(
+    chips: Sequence[PlannedChip], first: PlannedChip, polygons: Mapping[str, SitePolygons]
+) -> int:
+    """Polygons of a site: those of its name, or where they go by place those on its images."""
+    if first.polygons_of is None:
+        return 0
+    known = polygons[first.polygons_of]
+    if first.polygons_of:
+        return len(known.shapes)
+    return len({i for c in chips if c.key == first.key for i in known.on(c.outline)})
+
+
+def _unmet(chips: Sequence[PlannedChip], polygons: SitePolygons) -> list[str]:
+    """Count polygons that lie on no image, and images with none."""
+    on = {chip.old_name: polygons.on(chip.outline) for chip in chips}
+    met = {place for found in on.values() for place in found}
+    bare = [name for name, found in on.items() if not found]
+    lines = []
+    if len(met) < len(polygons.shapes):
+        lines.append(f"{len(polygons.shapes) - len(met)} polygon(s) lie on no image.")
+    if bare:
+        lines.append(f"{len(bare)} image(s) without any polygon: {named(bare)}.")
+    return lines
+
+
+def _elsewhere(chips: Sequence[PlannedChip], polygons: Mapping[str, SitePolygons]) -> list[str]:
     """Name sites that have polygons, none of them on any of their images."""
     met: dict[str, bool] = {}
     for chip in chips:
         if chip.polygons_of is not None:
-            hit = met.get(chip.site, False) or any(
-                shape.intersects(chip.outline) for shape in polygons[chip.polygons_of]
-            )
+            hit = met.get(chip.site, False) or bool(polygons[chip.polygons_of].on(chip.outline))
             met[chip.site] = hit
     lost = [site for site, hit in met.items() if not hit]
     if not lost:

@@ -21,6 +21,7 @@ class Preset:
         vegetation: True where NDVI removes the target.
         cloud: where cloud comes from: the last band, the scene classification, or nowhere.
         regions: True where chips lie in folders ``<site>_agm_region_<k>``.
+        components: True where labels are masks of mine components.
     """
 
     name: str
@@ -28,12 +29,14 @@ class Preset:
     vegetation: bool
     cloud: str | None
     regions: bool
+    components: bool = False
 
 
 PRESETS: dict[str, Preset] = {
     "landsat-8band": Preset("landsat-8band", "landsat-tm", True, "last", True),
     "s2-scl": Preset("s2-scl", "sentinel-2-l2a", True, "scl", False),
     "plain": Preset("plain", "sentinel-2-l1c", False, None, False),
+    "components": Preset("components", "sentinel-2-l2a", False, None, False, components=True),
 }
 
 

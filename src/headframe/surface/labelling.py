@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest, 
 from headframe.io.files import write_json
 from headframe.io.vector import named, read_polygons
 from headframe.surface.label_chip import ChipRecord, ChipTask, make_chip
+from headframe.surface.label_components import assign, read_class_map
 from headframe.surface.label_inputs import LabelOptions, fingerprint
 from headframe.surface.label_output import (
     MAPPING_NAME,
@@ -30,6 +31,7 @@ from headframe.surface.label_output import (
     write_mapping,
 )
 from headframe.surface.label_plan import LabelPlan, make_plan
+from headframe.surface.label_presets import get_preset
 
 __all__ = ["LabelOptions", "LabelReport", "label_images"]
 
@@ -50,7 +52,8 @@ class LabelReport:
         out: folder of the data set.
         chips: chips written, by split.
         sites: sites, by split.
-        pixels: labelled pixels with data, by class name.
+        pixels: labelled pixels with data, by class name; with the preset ``components`` one pixel
+            may count for several.
         nodata: pixels without data.
         skipped: images that hold no data at all.
         notes: what a person should know, one line each; also logged as warnings.
@@ -73,7 +76,10 @@ def label_images(
     options: LabelOptions | None = None,
     progress: Progress = SILENT,
 ) -> LabelReport:
-    """Label images by polygons (equations (1) to (4) of papers/001) and write a data set.
+    """Label images by polygons and write a data set.
+
+    Labels follow equations (1) to (4) of papers/001; with the preset ``components`` they are masks
+    of the components of papers/002, by each polygon's own class.
 
     A run that was killed is taken up where it stopped by calling this again with the same
     arguments; the result is the same, byte for byte. ``dataset.json`` is written last.
@@ -94,15 +100,20 @@ def label_images(
         JobError: a worker process died.
     """
     options = options or LabelOptions()
-    if options.target.strip() in ("", "background", "cloud"):
-        raise DatasetError(f"class 2 cannot be called {options.target!r}. Choose another --class.")
+    _check_options(options)
+    table = None if options.class_map is None else read_class_map(options.class_map)
     layer = read_polygons(
         polygons,
         site_field=options.site_field,
         layer=options.layer,
         stratum_field=options.stratify,
+        class_field=options.class_field,
     )
-    plan = make_plan(images, layer, out=out, options=options)
+    bits = None
+    if table is not None:
+        bits, lines = assign(list(layer.frame["class"]), table)
+        layer = replace(layer, report=(*layer.report, *lines))
+    plan = make_plan(images, layer, out=out, options=options, bits=bits)
     mark = fingerprint(((c.source, c.old_name) for c in plan.chips), polygons, options)
     for line in plan.report:
         _log.warning("%s", line)
@@ -116,6 +127,28 @@ def label_images(
             write_manifest(out, finished)
     shutil.rmtree(out / WORK_NAME, ignore_errors=True)
     return _report(out, plan, finished)
+
+
+def _check_options(options: LabelOptions) -> None:
+    """Refuse options that do not go together."""
+    if options.target.strip() in ("", "background", "cloud"):
+        raise DatasetError(f"class 2 cannot be called {options.target!r}. Choose another --class.")
+    given = (options.class_field is not None, options.class_map is not None)
+    if get_preset(options.preset).components:
+        if not all(given):
+            raise DatasetError(
+                "preset components needs --class-field (the polygons' field with their class) and "
+                "--class-map (a file that says which class is which component)."
+            )
+        if options.by_place and options.stratify:
+            raise DatasetError(
+                "polygons without a site cannot be balanced by their --stratify field. "
+                "Add --site-field, or stratify later with `headframe dataset split`."
+            )
+    elif any(given):
+        raise DatasetError(
+            f"--class-field and --class-map are for preset components, not {options.preset}."
+        )
 
 
 def _finished(out: Path, mark: str) -> Manifest | None:
@@ -171,11 +204,12 @@ def _check_plan(out: Path, path: Path, mark: str) -> None:
 
 
 def _tasks(plan: LabelPlan, out: Path, *, options: LabelOptions) -> list[ChipTask]:
+    suffix = ".tif" if get_preset(options.preset).components else ".png"
     return [
         ChipTask(
             source=chip.source,
             image=out / plan.place(index, "images", ".tif"),
-            label=out / plan.place(index, "labels", ".png"),
+            label=out / plan.place(index, "labels", suffix),
             rgb=out / plan.place(index, "rgb", ".png"),
             valid=out / plan.place(index, "valid", ".png"),
             record=out / WORK_NAME / f"{index:07d}.json",
