@@ -140,13 +140,14 @@ def band_order(dataset: ChipDataset, bands: Sequence[str]) -> list[int]:
         for place, band in enumerate(dataset.bands)
         for word in _spellings(dataset, band)
     } | {band: place for place, band in enumerate(dataset.bands)}
-    missing = [band for band in bands if band not in known]
+    places = [known.get(band, known.get(band.lower())) for band in bands]
+    missing = [band for band, place in zip(bands, places, strict=True) if place is None]
     if missing:
         raise DatasetError(
             f"{dataset.root}: has bands {', '.join(dataset.bands)}; {', '.join(missing)} missing. "
             "Change data.bands of the recipe or choose another model."
         )
-    return [known[band] for band in bands]
+    return [place for place in places if place is not None]
 
 
 def _spellings(dataset: ChipDataset, band: str) -> Collection[str]:
