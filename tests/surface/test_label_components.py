@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from headframe.core.components import COMPONENT_NAMES, bits_of, component
@@ -17,6 +19,7 @@ from headframe.core.errors import (
     UnknownNameError,
 )
 from headframe.datasets.chips import open_dataset
+from headframe.datasets.drawn import draw_landscape, write_scene
 from headframe.datasets.manifest import read_manifest
 from headframe.io.bitmask import read_bits
 from headframe.surface import labelling
@@ -340,12 +343,6 @@ def test_class_maps_that_cannot_be_read(tmp_path):
 @pytest.mark.realdata
 def test_mine_components_of_chile_on_a_drawn_scene(tmp_path, shared_data):
     """1,204 real outlines with classes, over a drawn scene put where one of the mines is."""
-    from dataclasses import replace
-
-    from odc.geo.geobox import GeoBox
-
-    from headframe.datasets.drawn import draw_landscape, write_scene
-
     path = shared_data / "vectors" / "chile_mine_components.geojson"
     frame = gpd.read_file(path)
     frame = frame.to_crs(CRS)
