@@ -20,14 +20,15 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 from rio_cogeo.cogeo import cog_validate
 
-from headframe.core.classmap import IGNORE_INDEX, ClassMap
+from headframe.core.classmap import IGNORE_INDEX, ClassInfo, ClassMap
+from headframe.core.components import NODATA_BITS
 from headframe.core.errors import OutputError
 from headframe.geo.window import Window
 from headframe.io.files import replacing
 from headframe.io.layers import BLOCK_CACHE
 
 _BLOCK_PX = 512
-_VRT_TYPES = {"uint8": "Byte", "float32": "Float32"}
+_VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}
 # Strips stand for rows of pixels, not for places; any transform but the identity says so quietly.
 _NOWHERE = Affine(1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
 
@@ -59,7 +60,7 @@ class StripWriter:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str) -> None:
-        """Prepare to write (bands, height, width) of ``dtype``, one of uint8 and float32."""
+        """Prepare to write (bands, height, width) of ``dtype``: uint8, uint16 or float32."""
         self._path = path
         self._shape = shape
         self._dtype = dtype
@@ -123,7 +124,7 @@ class StripWriter:
 
 def _row_sums(values: NDArray[Any]) -> NDArray[np.uint64]:
     """Sum the bits of each row of (bands, h, w) as whole numbers, so that order is no matter."""
-    kind = {1: np.uint8, 4: np.uint32}[values.dtype.itemsize]
+    kind = {1: np.uint8, 2: np.uint16, 4: np.uint32}[values.dtype.itemsize]
     bits = np.ascontiguousarray(values).view(kind)
     return np.asarray(bits.sum(axis=(0, 2), dtype=np.uint64))
 
@@ -133,7 +134,7 @@ class RasterStyle:
     """How a map is written.
 
     Attributes:
-        dtype: ``uint8`` or ``float32``.
+        dtype: ``uint8``, ``uint16`` or ``float32``.
         nodata: value of pixels without data.
         names: one description for each band.
         palette: index to (red, green, blue), 0-255; empty for none.
@@ -157,6 +158,16 @@ def class_style(classes: ClassMap) -> RasterStyle:
         names=("class",),
         palette={c.index: c.color for c in classes.classes},
         tags={f"class_{c.index}": c.name for c in classes.classes},
+    )
+
+
+def bits_style(bits: Sequence[ClassInfo]) -> RasterStyle:
+    """Style a bit mask: 65535 for nodata, tags that name the bits, overviews by nearest pixel."""
+    return RasterStyle(
+        dtype="uint16",
+        nodata=NODATA_BITS,
+        names=("component bits",),
+        tags={f"BIT_{info.index}": info.name for info in bits},
     )
 
 

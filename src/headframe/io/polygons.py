@@ -123,6 +123,7 @@ class PolygonBatch:
         area_ha: geodesic areas, hectares.
         perimeter_m: geodesic lengths of all rings, metres.
         mean_score: mean score of the pixels, 0-1.
+        model: the model that they are from; None leaves the column out.
     """
 
     shapes: Sequence[Polygon]
@@ -131,6 +132,7 @@ class PolygonBatch:
     area_ha: Sequence[float]
     perimeter_m: Sequence[float]
     mean_score: Sequence[float]
+    model: str | None = None
 
     def __len__(self) -> int:
         """Count the polygons."""
@@ -139,10 +141,13 @@ class PolygonBatch:
     def table(self) -> dict[str, pa.Array]:
         """Give the attribute columns by name."""
         values = (self.class_id, self.names, self.area_ha, self.perimeter_m, self.mean_score)
-        return {
+        columns = {
             name: pa.array(list(column), kind)
             for (name, kind), column in zip(_COLUMNS.items(), values, strict=True)
         }
+        if self.model is not None:
+            columns["model"] = pa.array([self.model] * len(self), pa.string())
+        return columns
 
 
 class PolygonWriter:
@@ -151,7 +156,9 @@ class PolygonWriter:
     Both appear under their final names only when the ``with`` block ends well.
     """
 
-    def __init__(self, gpkg: Path, geoparquet: Path, *, crs: CRS, date: str) -> None:
+    def __init__(
+        self, gpkg: Path, geoparquet: Path, *, crs: CRS, date: str, with_model: bool = False
+    ) -> None:
         """Prepare to write.
 
         Args:
@@ -160,7 +167,10 @@ class PolygonWriter:
             crs: of both.
             date: ISO time noted as the GeoPackage's last change; fixed by the caller, so that
                 the same polygons give the same bytes.
+            with_model: every batch names its model, in a column of its own.
         """
+        self._fields = {**_COLUMNS, "model": pa.string()} if with_model else _COLUMNS
+        self._empty = PolygonBatch((), (), (), (), (), (), "" if with_model else None)
         self._final = (gpkg, geoparquet)
         self._crs = crs
         self._date = date
@@ -173,8 +183,8 @@ class PolygonWriter:
         self._stack.callback(pyogrio.set_gdal_config_options, {"OGR_CURRENT_DATE": None})
         self._parts = [self._stack.enter_context(replacing(path)) for path in self._final]
         with _as_output_error(self._final[1]):
-            self._parquet = parquet.ParquetWriter(self._parts[1], _schema(self._crs))
-        self._write_gpkg(_EMPTY, append=False)
+            self._parquet = parquet.ParquetWriter(self._parts[1], self._schema())
+        self._write_gpkg(self._empty, append=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
@@ -193,7 +203,7 @@ class PolygonWriter:
         with _as_output_error(self._final[1]):
             columns = batch.table()
             wkb = pa.array(list(shapely.to_wkb(list(batch.shapes))), pa.binary())
-            self._parquet.write_table(pa.table({**columns, "geometry": wkb}, _schema(self._crs)))
+            self._parquet.write_table(pa.table({**columns, "geometry": wkb}, self._schema()))
         self._write_gpkg(batch, append=True)
 
     def _write_gpkg(self, batch: PolygonBatch, *, append: bool) -> None:
@@ -209,6 +219,13 @@ class PolygonWriter:
                 geometry_type="Polygon",
             )
 
+    def _schema(self) -> pa.Schema:
+        crs = self._crs.to_json_dict()
+        column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": crs}
+        geo = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
+        fields = [*self._fields.items(), ("geometry", pa.binary())]
+        return pa.schema(fields, metadata={"geo": json.dumps(geo)})
+
     def _finish(self) -> None:
         with _as_output_error(self._final[1]):
             self._parquet.close()
@@ -220,16 +237,6 @@ class PolygonWriter:
                 f"{self._final[0]}: only {min(rows, features)} of {self.count} polygons were "
                 "written. Free some space or choose another --out."
             )
-
-
-_EMPTY = PolygonBatch((), (), (), (), (), ())
-
-
-def _schema(crs: CRS) -> pa.Schema:
-    column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": crs.to_json_dict()}
-    geo = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    fields = [*_COLUMNS.items(), ("geometry", pa.binary())]
-    return pa.schema(fields, metadata={"geo": json.dumps(geo)})
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headframe.core.classmap import IGNORE_INDEX, ClassMap
+from headframe.core.classmap import IGNORE_INDEX, ClassInfo, ClassMap
+from headframe.core.components import NODATA_BITS, BitArray
 from headframe.core.errors import OutputError
 from headframe.io.files import replacing
 
@@ -108,17 +109,67 @@ def write_quicklook(path: Path, look: Look, classes: ClassMap) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    picture = np.zeros((*look.classes.shape, 3), dtype=np.uint8)
-    for channel, band in enumerate(look.bands):
+    picture = _stretched(look.bands)
+    outline = _outline(look.classes)
+    for info in classes.classes[1:]:
+        picture[outline & (look.classes == info.index)] = info.color
+    _save(path, picture)
+
+
+def shrink_bits(bits: BitArray, *, first_row: int, step: int) -> tuple[int, BitArray]:
+    """Shrink rows of bit masks: a picture pixel has every bit of its pixels.
+
+    Args:
+        bits: (h, W); ``NODATA_BITS`` counts as no bit.
+        first_row: scene row of the first.
+        step: from ``look_step``.
+
+    Returns:
+        The first picture row, and (n, w) masks.
+    """
+    known = np.where(bits == NODATA_BITS, 0, bits).astype(np.uint16)
+    rows = np.arange(first_row, first_row + bits.shape[0]) // step
+    row_starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    col_starts = np.arange(0, bits.shape[1], step)
+    small = np.bitwise_or.reduceat(np.bitwise_or.reduceat(known, row_starts), col_starts, axis=1)
+    return int(rows[0]), small
+
+
+def write_bits_quicklook(
+    path: Path, bands: FloatArray, bits: BitArray, infos: Sequence[ClassInfo]
+) -> None:
+    """Draw the picture of a merged map: every component outlined, later ones on top.
+
+    Args:
+        path: PNG.
+        bands: (3, h, w) of the whole scene, NaN where nothing is known.
+        bits: (h, w) masks of the picture's pixels.
+        infos: components from the lowest to the topmost; ``index`` is the position of the bit.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    picture = _stretched(bands)
+    for info in infos:
+        there = (bits >> np.uint16(info.index) & np.uint16(1)).astype(np.uint8)
+        picture[_outline(there) & (there == 1)] = info.color
+    _save(path, picture)
+
+
+def _stretched(bands: FloatArray) -> NDArray[np.uint8]:
+    """Stretch bands (3, h, w) to a picture (h, w, 3), black where any is NaN."""
+    picture = np.zeros((*bands.shape[1:], 3), dtype=np.uint8)
+    for channel, band in enumerate(bands):
         known = band[np.isfinite(band)]
         if known.size:
             low, high = np.percentile(known, [_LOW, _HIGH])
             scaled = (np.nan_to_num(band, nan=low) - low) / max(high - low, 1e-6)
             picture[..., channel] = np.round(np.clip(scaled, 0, 1) * 255)
-    picture[np.isnan(look.bands).any(axis=0)] = 0
-    outline = _outline(look.classes)
-    for info in classes.classes[1:]:
-        picture[outline & (look.classes == info.index)] = info.color
+    picture[np.isnan(bands).any(axis=0)] = 0
+    return picture
+
+
+def _save(path: Path, picture: NDArray[np.uint8]) -> None:
     with replacing(path) as part:
         try:
             Image.fromarray(picture).save(part, format="PNG", optimize=True)

@@ -14,7 +14,7 @@ from headframe.io.layers import is_remote, is_subdataset
 from headframe.io.stac_read import is_item
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-_OWN_OUTPUTS = (".classes.tif", ".scores.tif")
+_OWN_OUTPUTS = (".classes.tif", ".scores.tif", ".components.tif")
 
 
 def scene_stem(source: str) -> str:

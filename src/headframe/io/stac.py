@@ -12,6 +12,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely import Polygon
 
+from headframe.core.classmap import ClassInfo
 from headframe.core.modelspec import ModelSpec
 from headframe.geo.area import GridMeasure
 from headframe.io.files import write_json
@@ -19,7 +20,7 @@ from headframe.io.files import write_json
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-_MEDIA = {
+MEDIA = {
     ".classes.tif": (pystac.MediaType.COG, "Classes", ["data"]),
     ".scores.tif": (pystac.MediaType.COG, "Scores", ["data"]),
     ".gpkg": (pystac.MediaType.GEOPACKAGE, "Polygons", ["data"]),
@@ -67,15 +68,19 @@ def write_item(path: Path, record: MapRecord) -> None:
         geometry=None if outline is None else shapely.geometry.mapping(outline),
         bbox=None if outline is None else list(outline.bounds),
         datetime=record.date.astimezone(UTC),
-        properties={**_projection(record), **_model(record), **record.facts},
+        properties={
+            **projection_facts(record.shape, record.geobox),
+            **model_facts(record.spec, record.model_digest),
+            **record.facts,
+        },
         stac_extensions=[PROJECTION, MLM, CLASSIFICATION],
     )
     for suffix, file in record.outputs.items():
-        media, title, roles = _MEDIA[suffix]
+        media, title, roles = MEDIA[suffix]
         key = suffix.strip(".").split(".")[0]
         extra: dict[str, Any] = {}
         if suffix == ".classes.tif":
-            extra["classification:classes"] = _classes(record.spec)
+            extra["classification:classes"] = class_facts(record.spec)
         asset = pystac.Asset(file.name, title, media_type=media, roles=roles, extra_fields=extra)
         item.add_asset(key, asset)
     item.add_link(pystac.Link("derived_from", record.source))
@@ -90,33 +95,34 @@ def footprint(geobox: GeoBox) -> Polygon:
     return Polygon(np.round(shapely.get_coordinates(outline), 7))
 
 
-def _projection(record: MapRecord) -> dict[str, Any]:
-    height, width = record.shape
-    facts: dict[str, Any] = {"proj:shape": [height, width]}
-    if record.geobox is None:
+def projection_facts(shape: tuple[int, int], geobox: GeoBox | None) -> dict[str, Any]:
+    """Describe a grid by the projection extension's fields."""
+    facts: dict[str, Any] = {"proj:shape": list(shape)}
+    if geobox is None:
         return {**facts, "proj:code": None}
-    facts["proj:transform"] = [float(v) for v in tuple(record.geobox.affine)[:6]]
-    measure = GridMeasure(record.geobox)
+    facts["proj:transform"] = [float(v) for v in tuple(geobox.affine)[:6]]
+    measure = GridMeasure(geobox)
     authority = measure.crs.to_authority()
     if authority is None:
         return {**facts, "proj:code": None, "proj:wkt2": measure.crs.to_wkt()}
     return {**facts, "proj:code": ":".join(authority)}
 
 
-def _classes(spec: ModelSpec) -> list[dict[str, Any]]:
+def class_facts(spec: ModelSpec) -> list[dict[str, Any]]:
+    """Describe a model's classes by the classification extension's fields."""
     return [
-        {
-            "value": c.index,
-            "name": c.name,
-            "color_hint": "{:02X}{:02X}{:02X}".format(*c.color),
-        }
+        {"value": c.index, "name": c.name, "color_hint": color_hint(c)}
         for c in spec.classes.classes
     ]
 
 
-def _model(record: MapRecord) -> dict[str, Any]:
-    """Describe the model by the MLM extension's fields."""
-    spec = record.spec
+def color_hint(info: ClassInfo) -> str:
+    """Write a colour as the classification extension does: RRGGBB."""
+    return "{:02X}{:02X}{:02X}".format(*info.color)
+
+
+def model_facts(spec: ModelSpec, digest: str) -> dict[str, Any]:
+    """Describe a model by the MLM extension's fields."""
     layers = 1 if len(spec.classes) == 2 else len(spec.classes)
     side = spec.patch_px
     return {
@@ -150,9 +156,9 @@ def _model(record: MapRecord) -> dict[str, Any]:
                     "dim_order": ["batch", "channel", "height", "width"],
                     "data_type": "float32",
                 },
-                "classification:classes": _classes(spec),
+                "classification:classes": class_facts(spec),
                 "post_processing_function": None,
             }
         ],
-        "headframe:model_sha256": record.model_digest,
+        "headframe:model_sha256": digest,
     }

@@ -74,6 +74,7 @@ class MapResult:
         resumed_rows: rows of tiles taken over from an earlier run.
         polygons: number of polygons; None where none were asked for.
         area_ha: class name to area of its pixels, hectares; None without a CRS.
+        rules: of a merged map, what each rule removed; None where none were asked for.
     """
 
     source: str
@@ -86,7 +87,9 @@ class MapResult:
     resumed_rows: int = 0
     polygons: int | None = None
     area_ha: dict[str, float] | None = None
+    rules: list[dict[str, Any]] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        return asdict(self)
+        """Give plain values; without ``rules`` where there are none."""
+        values = asdict(self)
+        return values if self.rules is not None else {k: values[k] for k in values if k != "rules"}

@@ -1,7 +1,8 @@
 """From finished strips to the files a user sees."""
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely import Polygon
 
-from headframe.core.classmap import ClassMap
+from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.errors import OutputError
 from headframe.core.modelspec import ModelSpec
 from headframe.engine.mapping.options import MapOptions
@@ -76,19 +77,9 @@ def write_products(
     strips = [checkpoint.facts(row) for row in range(scene.rows)]
     facts: dict[str, Any] = {"headframe:fingerprint": scene.fingerprint}
     made = [".classes.tif"]
-    for kind, style in _rasters(spec, options):
+    for kind, style in rasters(spec, options):
         made = list(dict.fromkeys([*made, f".{kind}.tif"]))
-        files = [
-            (checkpoint.file(kind, row, "tif"), strip["first_row"])
-            for row, strip in enumerate(strips)
-        ]
-        write_cog(
-            work / f"{scene.name}.{kind}.tif",
-            files,
-            shape=scene.shape,
-            geobox=scene.geobox,
-            style=style,
-        )
+        join_strips(scene, checkpoint, strips, kinds=(kind, kind), style=style)
     if scene.geobox is not None:
         facts["headframe:area_ha"] = class_areas(strips, scene, spec.classes)
         if options.polygons:
@@ -97,7 +88,7 @@ def write_products(
     looks = [read_look(checkpoint.file("look", row, "npz")) for row in range(scene.rows)]
     write_quicklook(work / f"{scene.name}.png", assemble(looks, scene.shape), spec.classes)
     made.append(".png")
-    outputs = _move_out(scene, work, made)
+    outputs = move_out(scene, work, made)
     record = MapRecord(
         name=scene.name,
         source=scene.source,
@@ -113,7 +104,30 @@ def write_products(
     return facts
 
 
-def _rasters(spec: ModelSpec, options: MapOptions) -> Iterator[tuple[str, RasterStyle]]:
+def join_strips(
+    scene: FinishedScene,
+    checkpoint: Checkpoint,
+    strips: Sequence[dict[str, Any]],
+    *,
+    kinds: tuple[str, str],
+    style: RasterStyle,
+) -> None:
+    """Join the strips of one kind, ``kinds[0]``, to the raster ``<name>.<kinds[1]>.tif``."""
+    files = [
+        (checkpoint.file(kinds[0], row, "tif"), strip["first_row"])
+        for row, strip in enumerate(strips)
+    ]
+    write_cog(
+        checkpoint.folder / "out" / f"{scene.name}.{kinds[1]}.tif",
+        files,
+        shape=scene.shape,
+        geobox=scene.geobox,
+        style=style,
+    )
+
+
+def rasters(spec: ModelSpec, options: MapOptions) -> Iterator[tuple[str, RasterStyle]]:
+    """Give the rasters of one model: the kind of their strips, and their style."""
     yield "classes", class_style(spec.classes)
     if options.scores:
         names = spec.classes.names
@@ -121,20 +135,31 @@ def _rasters(spec: ModelSpec, options: MapOptions) -> Iterator[tuple[str, Raster
         yield "scores", RasterStyle("float32", float("nan"), layers, overview="average")
 
 
-def _move_out(scene: FinishedScene, work: Path, made: Sequence[str]) -> dict[str, Path]:
-    """Give finished files their final names; what an earlier run made and this one not goes."""
+def move_out(scene: FinishedScene, work: Path, made: Sequence[str]) -> dict[str, Path]:
+    """Give finished files their final names; what an earlier run made and this one not goes.
+
+    Args:
+        scene: whose files they are.
+        work: folder of the finished files.
+        made: their suffixes.
+
+    Returns:
+        Suffix to final path, in the order of ``made``.
+
+    Raises:
+        OutputError: the scene's folder cannot be written.
+    """
     outputs: dict[str, Path] = {}
     item = scene.folder / f"{scene.name}{ITEM}"
     try:
-        had_map = item.exists()
+        earlier = _earlier_files(item, scene.name)
         item.unlink(missing_ok=True)
-        for suffix in SUFFIXES:
+        for suffix in made:
             final = scene.folder / f"{scene.name}{suffix}"
-            if suffix in made:
-                os.replace(work / final.name, final)
-                outputs[suffix] = final
-            elif had_map:
-                final.unlink(missing_ok=True)
+            os.replace(work / final.name, final)
+            outputs[suffix] = final
+        for name in earlier - {file.name for file in outputs.values()}:
+            (scene.folder / name).unlink(missing_ok=True)
     except OSError as exc:
         raise OutputError(
             f"{scene.folder}: cannot be written ({exc.strerror or exc}). Choose another --out."
@@ -142,18 +167,38 @@ def _move_out(scene: FinishedScene, work: Path, made: Sequence[str]) -> dict[str
     return outputs
 
 
+def _earlier_files(item: Path, stem: str) -> set[str]:
+    """Name the files of the map that an item describes; none where there is no item."""
+    if not item.exists():
+        return set()
+    named = {f"{stem}{suffix}" for suffix in SUFFIXES}
+    try:
+        assets = json.loads(item.read_text(encoding="utf-8"))["assets"].values()
+        found = {str(asset["href"]) for asset in assets}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return named
+    return named | {f for f in found if f.startswith(f"{stem}.") and f == Path(f).name}
+
+
 def class_areas(
     strips: Sequence[dict[str, Any]], scene: FinishedScene, classes: ClassMap
 ) -> dict[str, float]:
     """Sum pixel areas of each class but background, hectares, by each strip's own pixel size."""
+    return areas_of(strips, scene, classes.classes[1:])
+
+
+def areas_of(
+    strips: Sequence[dict[str, Any]], scene: FinishedScene, infos: Sequence[ClassInfo]
+) -> dict[str, float]:
+    """Sum pixel areas by name, hectares; a strip's ``counts`` are by ``index``, as text."""
     if scene.geobox is None:
         return {}
     measure = GridMeasure(scene.geobox)
-    areas = dict.fromkeys(classes.names[1:], 0.0)
+    areas = {info.name: 0.0 for info in infos}
     for strip in strips:
         middle = strip["first_row"] + strip["height"] / 2
         width_m, height_m = measure.pixel_size_m(scene.shape[1] / 2, middle)
-        for info in classes.classes[1:]:
+        for info in infos:
             pixels = strip["counts"].get(str(info.index), 0)
             areas[info.name] += pixels * width_m * height_m / 1e4
     return {name: round(area, 4) for name, area in areas.items()}
@@ -167,31 +212,52 @@ def _write_polygons(
     options: MapOptions,
 ) -> int:
     assert scene.geobox is not None  # the caller's condition
-    drawing = _Drawing(GridMeasure(scene.geobox), scene.shape, spec.classes, options)
+    drawing = Drawing(GridMeasure(scene.geobox), scene.shape, options, legend=_plain(spec.classes))
     files = [checkpoint.file("regions", row, "arrow") for row in range(scene.rows)]
     with PolygonWriter(
         work / f"{scene.name}.gpkg",
         work / f"{scene.name}.parquet",
         crs=drawing.measure.crs,
-        date=scene.date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        date=change_date(scene),
     ) as writer:
         for batch in drawing.batches(files):
             writer.write(batch)
     return writer.count
 
 
-class _Drawing:
+def change_date(scene: FinishedScene) -> str:
+    """Write the scene's time as a GeoPackage notes its last change."""
+    return scene.date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _plain(classes: ClassMap) -> dict[int, tuple[int, str]]:
+    return {info.index: (info.index, info.name) for info in classes.classes}
+
+
+class Drawing:
     """Turns stitched regions into measured polygons."""
 
     def __init__(
         self,
         measure: GridMeasure,
         shape: tuple[int, int],
-        classes: ClassMap,
         options: MapOptions,
+        *,
+        legend: Mapping[int, tuple[int, str]],
+        model: str | None = None,
     ) -> None:
+        """Prepare to draw.
+
+        Args:
+            measure: of the scene's grid.
+            shape: the scene's (H, W), pixels.
+            options: least area and tolerance.
+            legend: class index of a region to the number and the name that are written.
+            model: written beside every polygon; None for no such column.
+        """
         self.measure = measure
-        self._names = classes.names
+        self._legend = legend
+        self._model = model
         self._options = options
         height, width = shape
         corners = [(0, 0), (width, 0), (0, height), (width, height), (width / 2, height / 2)]
@@ -199,6 +265,7 @@ class _Drawing:
         self._largest_pixel_ha = max(w * h for w, h in sizes) * _SLACK / 1e4
 
     def batches(self, files: Sequence[Path]) -> Iterator[PolygonBatch]:
+        """Draw the regions kept in ``files``, one a strip, from top to bottom."""
         pending: list[tuple[Region, Polygon]] = []
         for cluster in _clusters(files):
             pending += self._drawn(cluster)
@@ -231,11 +298,12 @@ class _Drawing:
         shapes = shapely.transform([drawn[i][1] for i in kept], self.measure.to_crs)
         return PolygonBatch(
             shapes=list(np.atleast_1d(shapes)),
-            class_id=[r.kind for r in regions],
-            names=[self._names[r.kind] for r in regions],
+            class_id=[self._legend[r.kind][0] for r in regions],
+            names=[self._legend[r.kind][1] for r in regions],
             area_ha=list(areas[kept] / 1e4),
             perimeter_m=list(perimeters[kept]),
             mean_score=[r.mean_score for r in regions],
+            model=self._model,
         )
 
 

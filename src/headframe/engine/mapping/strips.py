@@ -1,8 +1,9 @@
 """Rows of tiles on their way to disk: blended, decided, outlined and kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,26 +41,41 @@ class ScoredBatch:
 
 
 @dataclass(frozen=True)
+class StripPart:
+    """What one model gives to a scene's strips.
+
+    Attributes:
+        tag: end of the kinds of its files, ``-name``; empty for an only model.
+        layers: its scores among those of all models.
+        decide: its scores (K, h, w) to classes (h, w).
+    """
+
+    tag: str
+    layers: slice
+    decide: Callable[[FloatArray], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
 class StripJob:
     """What stays the same over a scene's strips.
 
     Attributes:
         tiling: the tiles.
         shape: the scene's (H, W), pixels.
-        layers: K, number of score layers.
-        decide: scores (K, h, w) to classes (h, w).
+        parts: one a model.
         refine: a further rule, or None.
         keep_scores: also keep scores.
         keep_regions: also keep what polygons need.
+        keep_best: also keep each pixel's score of its own class, for polygons drawn later.
     """
 
     tiling: Tiling
     shape: tuple[int, int]
-    layers: int
-    decide: Callable[[FloatArray], NDArray[np.uint8]]
+    parts: Sequence[StripPart]
     refine: Refine | None
     keep_scores: bool
     keep_regions: bool
+    keep_best: bool = False
 
 
 class StripSink:
@@ -70,22 +86,27 @@ class StripSink:
         self._job = job
         self._checkpoint = checkpoint
         self._progress = progress
-        self._blender = Blender(job.tiling, job.layers)
+        self._blender = Blender(job.tiling, job.parts[-1].layers.stop)
         self._step = look_step(job.shape)
         done = checkpoint.done()
         if 0 < done < len(job.tiling.rows):
             self._blender.restore(checkpoint.carry(done - 1))
-        self._scores: StripWriter | None = None
+        self._scores: list[StripWriter] = []
+        self._guarded = 0
         # One room for all strips: allocating anew for each leaves holes in memory.
         cuts = (*job.tiling.rows.cuts[:-1], job.shape[0])
         room = (max(np.diff(cuts)), job.shape[1])
-        self._class_room = np.empty(room, dtype=np.uint8)
-        self._best_room = np.empty(room if job.keep_regions else (0, room[1]), dtype=np.float32)
+        best = job.keep_regions or job.keep_best
+        self._class_room = np.empty((len(job.parts), *room), dtype=np.uint8)
+        self._best_room = np.empty(
+            (len(job.parts), room[0] if best else 0, room[1]), dtype=np.float32
+        )
 
     def write(self, scored: ScoredBatch) -> None:
         """Take one batch."""
         plan = scored.batch.plan
         following = iter(scored.scores)
+        self._guarded += scored.batch.guarded
         for i, col in enumerate(plan.cols):
             if col == 0:
                 self._begin(plan.row)
@@ -98,21 +119,21 @@ class StripSink:
 
     def close(self) -> None:
         """Let go of files that a stopped run left open."""
-        if self._scores is not None:
-            self._scores.abandon()
-            self._scores = None
+        for file in self._scores:
+            file.abandon()
+        self._scores = []
 
     def _begin(self, row: int) -> None:
         first = scene_block(self._job.tiling, row, 0, self._job.shape)
         height, width = first.height, self._job.shape[1]
-        self._classes = self._class_room[:height]
-        self._best = self._best_room[:height]
+        self._classes = self._class_room[:, :height]
+        self._best = self._best_room[:, :height]
         rows = len(range(first.row, first.row + height)[self._rows(first)])
         self._look = np.full((3, rows, -(-width // self._step)), np.nan, dtype=np.float32)
-        if self._job.keep_scores:
-            path = self._checkpoint.file("scores", row, "tif")
-            shape = (self._job.layers, height, width)
-            self._scores = StripWriter(path, shape, "float32").__enter__()
+        for part in self._job.parts if self._job.keep_scores else ():
+            path = self._checkpoint.file(f"scores{part.tag}", row, "tif")
+            shape = (part.layers.stop - part.layers.start, height, width)
+            self._scores.append(StripWriter(path, shape, "float32").__enter__())
 
     def _rows(self, block: Window) -> slice:
         return sampled(block.row, block.row + block.height, self._step)
@@ -120,39 +141,51 @@ class StripSink:
     def _block(self, row: int, col: int, block: FloatArray, batch: TileBatch, i: int) -> None:
         """Decide one block and put it into the strip."""
         window = scene_block(self._job.tiling, row, col, self._job.shape)
-        valid = batch.valid[i]
-        scores = block[:, : window.height, : window.width]
-        classes = self._job.decide(scores)
+        for number, part in enumerate(self._job.parts):
+            scores = block[part.layers, : window.height, : window.width]
+            self._decide(number, part, scores, window=window, valid=batch.valid[i])
+        if batch.looks[i].size:
+            first = -(-window.col // self._step)
+            self._look[:, :, first : first + batch.looks[i].shape[2]] = batch.looks[i]
+
+    def _decide(
+        self,
+        number: int,
+        part: StripPart,
+        scores: FloatArray,
+        *,
+        window: Window,
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Decide one block of one model and put it into the strip."""
+        classes = part.decide(scores)
         scores = np.where(valid, scores, np.float32(np.nan))
         classes[~valid] = IGNORE_INDEX
         if self._job.refine is not None:
             classes = self._job.refine(scores, classes)
             classes[~valid] = IGNORE_INDEX
         cols = slice(window.col, window.col + window.width)
-        self._classes[:, cols] = classes
-        if self._job.keep_regions:
-            self._best[:, cols] = _score_of(scores, classes)
-        if self._scores is not None:
+        self._classes[number, :, cols] = classes
+        if len(self._best[number]):
+            self._best[number, :, cols] = _score_of(scores, classes)
+        if self._scores:
             where = Window(0, window.col, window.height, window.width)
-            self._scores.write(np.ascontiguousarray(scores), where)
-        if batch.looks[i].size:
-            first = -(-window.col // self._step)
-            self._look[:, :, first : first + batch.looks[i].shape[2]] = batch.looks[i]
+            self._scores[number].write(np.ascontiguousarray(scores), where)
 
     def _end(self, row: int) -> None:
         """Keep a finished strip."""
         first = scene_block(self._job.tiling, row, 0, self._job.shape)
-        height, width = self._classes.shape
-        if self._scores is not None:
-            self._scores.__exit__(None, None, None)
-            self._scores = None
-        with StripWriter(
-            self._checkpoint.file("classes", row, "tif"), (1, height, width), "uint8"
-        ) as file:
-            file.write(self._classes[None], Window(0, 0, height, width))
-        if self._job.keep_regions:
-            self._keep_regions(row, first.row)
-        start, small = shrink_classes(self._classes, first_row=first.row, step=self._step)
+        height = self._classes.shape[1]
+        while self._scores:
+            self._scores.pop(0).__exit__(None, None, None)
+        for part, classes, best in zip(self._job.parts, self._classes, self._best, strict=True):
+            self._keep(f"classes{part.tag}", row, classes, "uint8")
+            if self._job.keep_best:
+                self._keep(f"best{part.tag}", row, best, "float32")
+            if self._job.keep_regions:
+                path = self._checkpoint.file(f"regions{part.tag}", row, "arrow")
+                keep_regions(path, classes, best, first_row=first.row)
+        start, small = shrink_classes(self._classes[0], first_row=first.row, step=self._step)
         look_first = -(-first.row // self._step)
         write_look(
             self._checkpoint.file("look", row, "npz"),
@@ -162,27 +195,34 @@ class StripSink:
             bands_start=look_first,
         )
         counts = np.zeros(256, dtype=np.int64)
-        for line in self._classes:  # line by line: bincount widens its input eightfold
+        for line in self._classes[0]:  # line by line: bincount widens its input eightfold
             counts += np.bincount(line, minlength=256)
         facts = {
             "first_row": first.row,
             "height": height,
             "counts": {str(i): int(n) for i, n in enumerate(counts) if n},
+            **({"guarded": self._guarded} if self._guarded else {}),
         }
+        self._guarded = 0
         self._checkpoint.commit(row, facts, carry=self._blender.carry)
 
-    def _keep_regions(self, row: int, first_row: int) -> None:
-        height, width = self._classes.shape
-        step = max(16, _REGION_STRIP_PX // width)
-        parts = [
-            strip_parts(
-                self._classes[top : top + step],
-                self._best[top : top + step],
-                first_row=first_row + top,
-            )
-            for top in range(0, height, step)
-        ]
-        write_parts(self._checkpoint.file("regions", row, "arrow"), parts)
+    def _keep(self, kind: str, row: int, values: NDArray[Any], dtype: str) -> None:
+        path = self._checkpoint.file(kind, row, "tif")
+        with StripWriter(path, (1, *values.shape), dtype) as file:
+            file.write(values[None], Window(0, 0, *values.shape))
+
+
+def keep_regions(
+    path: Path, classes: NDArray[np.uint8], best: FloatArray, *, first_row: int
+) -> None:
+    """Keep the regions of a strip: classes (h, W) with each pixel's score of its own class."""
+    height, width = classes.shape
+    step = max(16, _REGION_STRIP_PX // width)
+    parts = [
+        strip_parts(classes[top : top + step], best[top : top + step], first_row=first_row + top)
+        for top in range(0, height, step)
+    ]
+    write_parts(path, parts)
 
 
 def _score_of(scores: FloatArray, classes: NDArray[np.uint8]) -> FloatArray:

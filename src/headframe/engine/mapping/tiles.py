@@ -11,6 +11,7 @@ from torch import nn
 
 from headframe.core.errors import InputError
 from headframe.engine.bundle import Bundle
+from headframe.engine.mapping.rules import Guard
 from headframe.geo.tiling import Tiling
 from headframe.geo.window import Window
 from headframe.io.quicklook import look_step, rgb_channels, sampled
@@ -46,6 +47,7 @@ class TileBatch:
         filled: for each tile of the plan, whether it is among them.
         valid: for each tile, where its block of the scene holds data, (h, w).
         looks: for each tile, its block's sampled pixels for the quick look, (3, n, m).
+        guarded: pixels of the blocks that a guard made nodata.
     """
 
     plan: TilePlan
@@ -53,6 +55,7 @@ class TileBatch:
     filled: Sequence[bool]
     valid: Sequence[NDArray[np.bool_]]
     looks: Sequence[FloatArray]
+    guarded: int = 0
 
 
 def plan_batches(tiling: Tiling, batch: int, *, first_row: int) -> Iterator[TilePlan]:
@@ -65,9 +68,12 @@ def plan_batches(tiling: Tiling, batch: int, *, first_row: int) -> Iterator[Tile
 class TileReader:
     """Reads the tiles of one scene."""
 
-    def __init__(self, scene: Scene, tiling: Tiling, bands: Sequence[str]) -> None:
-        """Read ``bands`` of ``scene``, as it was opened for them."""
+    def __init__(
+        self, scene: Scene, tiling: Tiling, bands: Sequence[str], *, guard: Guard | None = None
+    ) -> None:
+        """Read ``bands`` of ``scene`` as it was opened; what ``guard`` finds is nodata."""
         self._scene = scene
+        self._guard = guard
         self._tiling = tiling
         self._rgb = list(rgb_channels(bands))
         self._step = look_step(scene.shape)
@@ -78,17 +84,23 @@ class TileReader:
         filled = [bool(np.isfinite(tile[0]).any()) for tile in tiles]
         kept = [tile for tile, has_data in zip(tiles, filled, strict=True) if has_data]
         valid, looks = [], []
+        guarded = 0
         for tile, col in zip(tiles, plan.cols, strict=True):
             window = self._tiling.tile(plan.row, col)
             block = scene_block(self._tiling, plan.row, col, self._scene.shape)
             top, left = block.row - window.row, block.col - window.col
             inside = tile[:, top : top + block.height, left : left + block.width]
-            valid.append(np.asarray(np.isfinite(inside).all(axis=0), dtype=np.bool_))
+            known = np.asarray(np.isfinite(inside).all(axis=0), dtype=np.bool_)
+            if self._guard is not None:
+                hidden = known & self._guard(block, inside)
+                guarded += int(hidden.sum())
+                known &= ~hidden
+            valid.append(known)
             rows = sampled(block.row, block.row + block.height, self._step)
             cols = sampled(block.col, block.col + block.width, self._step)
             looks.append(inside[self._rgb, rows, cols])
         pixels = np.stack(kept) if kept else np.zeros((0, *tiles[0].shape), dtype=np.float32)
-        return TileBatch(plan, pixels, filled, valid, looks)
+        return TileBatch(plan, pixels, filled, valid, looks, guarded)
 
     def _tile(self, row: int, col: int) -> FloatArray:
         """Read one tile; what reaches beyond the scene mirrors what lies before its border."""
