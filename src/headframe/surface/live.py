@@ -23,6 +23,7 @@ from headframe.engine.mapping import MapOptions, MapResult, map_scenes
 from headframe.geo.window import Window
 from headframe.io.files import replacing, write_json
 from headframe.io.scene import SceneOptions, open_scene
+from headframe.io.stac_search import EARTH_SEARCH
 from headframe.surface.report import (
     Page,
     Picture,
@@ -33,9 +34,6 @@ from headframe.surface.report import (
     true_colour,
     write_page,
 )
-
-EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
-"""Element84's public STAC API, which needs no account."""
 
 _SCALE = 1e-4
 _FOUND = (255, 226, 64)
