@@ -15,6 +15,7 @@ from headframe.core.classmap import label_class_map
 from headframe.core.errors import FormatError, MissingFileError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import DEFAULT_SENSOR, Chip
+from headframe.datasets.component_check import ComponentTally
 from headframe.datasets.images import image_stored
 from headframe.datasets.labels import read_label
 from headframe.datasets.layout import (
@@ -38,7 +39,8 @@ class Finding:
     """One broken rule.
 
     Attributes:
-        rule: pairs, bands, size, labels, pixels, name, footprint, identical, mapping, manifest.
+        rule: pairs, bands, size, labels, slopes, overlaps, pixels, name, footprint, identical,
+            mapping, manifest.
         level: ``error`` fails the check; ``warning`` is worth knowing.
         where: file or site.
         message: what is wrong.
@@ -77,10 +79,11 @@ class _Seen:
     bands: dict[str, int] = field(default_factory=dict)
     outlines: list[tuple[Files, shapely.Geometry]] = field(default_factory=list)
     digests: dict[str, list[Files]] = field(default_factory=lambda: defaultdict(list))
+    components: ComponentTally = field(default_factory=ComponentTally)
 
 
 def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
-    """Check every rule: pairs, bands, sizes, label values, splits, mapping, leakage.
+    """Check every rule: pairs, bands, sizes, label values, components, splits, mapping, leakage.
 
     Chips leak when one base site, one piece of ground or one array of pixels is in two splits;
     the same pixels under two sites' names are an error wherever they lie.
@@ -108,6 +111,7 @@ def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
     splits = _split_lookup(layout, manifest)
     shared = manifest is not None and manifest.split is not None and manifest.split.as_paper
     findings += _check_bands(seen, manifest)
+    findings += [Finding(rule, "warning", *found) for rule, *found in seen.components.broken()]
     findings += _leaks_by_name(files, splits, as_paper=shared)
     findings += _leaks_by_ground(seen, splits, as_paper=shared)
     findings += _leaks_by_pixels(seen, splits, root)
@@ -201,6 +205,8 @@ def _check_image(
     if manifest.labels == "index" and bool((label == 255).any()):
         text = "holds 255; nodata belongs into a sidecar under valid/"
         yield Finding("labels", "error", _short(files.label, root), text)
+    if manifest.labels == "bits":
+        seen.components.add(label.astype(np.uint16, copy=False), _short(files.label, root))
 
 
 def _check_bands(seen: _Seen, manifest: Manifest | None) -> Iterator[Finding]:

@@ -72,7 +72,8 @@ class Statistics(_Strict):
         nodata_share: share of them that is nodata, 0-1.
         resolution: bin width behind the percentiles, in the bands' unit; of several, the widest.
         bands: one entry a band.
-        classes: share of each class among labelled pixels, by name; they sum to 1.
+        classes: share of each class among labelled pixels, by name; they sum to 1, but for masks of
+            components, of which a pixel may carry several.
     """
 
     split: str

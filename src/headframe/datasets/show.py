@@ -7,6 +7,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from headframe.core.classmap import IGNORE_INDEX
+from headframe.core.components import COMPONENTS
 from headframe.core.errors import DatasetError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipArrays, ChipDataset
@@ -32,6 +34,8 @@ def contact_sheet(
 ) -> int:
     """Draw chips in a grid, the target's outline in yellow, cloud's in blue, and write a PNG.
 
+    Components are outlined in their own colours; a legend below names those that are there.
+
     Args:
         dataset: the data set.
         out: the PNG.
@@ -51,17 +55,20 @@ def contact_sheet(
     if len(chips) > limit:
         chips = tuple(chips[i] for i in np.linspace(0, len(chips) - 1, limit).astype(int))
     cells = []
+    there = 0
     progress.start("Drawing chips", len(chips))
     for chip in chips:
         arrays = dataset.read(chip, target="full")
         if not arrays.empty:
             picture = draw_chip(arrays, dataset.bands, target=len(dataset.manifest.classes) - 1)
+            if arrays.bits is not None:
+                there |= int(np.bitwise_or.reduce(arrays.bits[arrays.label != IGNORE_INDEX]))
             cells.append(_cell(picture, chip, chip_px))
         progress.advance()
     progress.finish()
     if not cells:
         raise DatasetError(f"{dataset.root}: no chip with data in split {split or 'all'} to show.")
-    write_rgb_png(out, _grid(cells))
+    write_rgb_png(out, _with_legend(_grid(cells), there))
     return len(cells)
 
 
@@ -69,7 +76,7 @@ def draw_chip(arrays: ChipArrays, bands: tuple[str, ...], *, target: int) -> _Pi
     """Draw one chip in its colours (H, W, 3), stretched from 2 to 98 %, classes outlined.
 
     Chips without red, green and blue are drawn in grey from their first band. Outlines lie just
-    inside the classes.
+    inside the classes: cloud and ``target``, or each component in its own colour.
     """
     colors = ("red", "green", "blue")
     chosen = [bands.index(c) for c in colors] if set(colors) <= set(bands) else [0, 0, 0]
@@ -80,11 +87,32 @@ def draw_chip(arrays: ChipArrays, bands: tuple[str, ...], *, target: int) -> _Pi
     picture = (np.nan_to_num(scaled).clip(0, 1) ** 0.8 * 255).astype(np.uint8).transpose(1, 2, 0)
     picture = np.ascontiguousarray(picture)
     picture[~valid] = NODATA
-    for index, color in ((1, CLOUD_OUTLINE), (target, OUTLINE)):
-        inside = arrays.label == index
+    if arrays.bits is not None:
+        labelled = np.where(arrays.label == IGNORE_INDEX, 0, arrays.bits)
+        layers = [(labelled >> info.index & 1 > 0, info.color) for info in COMPONENTS]
+        layers.sort(key=lambda layer: -int(layer[0].sum()))  # small ones on top
+    else:
+        layers = [(arrays.label == 1, CLOUD_OUTLINE), (arrays.label == target, OUTLINE)]
+    for inside, color in layers:
         edge = inside & ~ndimage.binary_erosion(inside, border_value=1)
         picture[edge] = color
     return picture
+
+
+def _with_legend(sheet: _Picture, bits: int) -> _Picture:
+    """Name the components of a mask below the sheet, each in its colour."""
+    shown = [info for info in COMPONENTS if bits >> info.index & 1]
+    if not shown:
+        return sheet
+    height, width = sheet.shape[:2]
+    canvas = Image.new("RGB", (width, height + CAPTION_PX * len(shown)), (255, 255, 255))
+    canvas.paste(Image.fromarray(sheet), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for row, info in enumerate(shown):
+        top = height + CAPTION_PX * row
+        draw.rectangle((GAP_PX, top + 2, GAP_PX + 16, top + 10), fill=info.color)
+        draw.text((GAP_PX + 22, top), info.name.replace("_", " "), fill=(0, 0, 0))
+    return np.asarray(canvas)
 
 
 def _cell(picture: _Picture, chip: Chip, chip_px: int) -> _Picture:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import DatasetError
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import get_sensor
-from headframe.datasets.chips import ChipDataset
+from headframe.datasets.chips import ChipArrays, ChipDataset
 from headframe.datasets.manifest import BandStatistics, Statistics
 
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
@@ -102,13 +103,14 @@ def measure(
     sensor = get_sensor(dataset.manifest.sensor)
     tallies = [BandTally(BINS[sensor.part(band).quantity]) for band in dataset.bands]
     names = dataset.manifest.class_map.names
-    labels = np.zeros(256, np.int64)
-    pixels = missing = read = 0
+    labels = np.zeros(len(names), np.int64)
+    pixels = missing = read = labelled = 0
     for _, arrays in dataset.readable(split, target="full", progress=progress):
         valid = ~np.isnan(arrays.image[0])
         for tally, band in zip(tallies, arrays.image, strict=True):
             tally.add(band[valid])
-        labels += np.bincount(arrays.label[valid], minlength=256)
+        labels += count_classes(arrays, len(names))
+        labelled += int((arrays.label[valid] < len(names)).sum())
         pixels += valid.size
         missing += valid.size - int(valid.sum())
         read += 1
@@ -117,7 +119,6 @@ def measure(
             f"{dataset.root}: no chip with data in split {split or 'all'}. "
             "Check it with `headframe dataset check`."
         )
-    labelled = int(labels[: len(names)].sum()) or 1
     return Statistics(
         split=split or "all",
         chips=read,
@@ -126,8 +127,21 @@ def measure(
         nodata_share=missing / pixels,
         resolution=max(tally.bins.width for tally in tallies),
         bands=tuple(_band(n, t) for n, t in zip(dataset.bands, tallies, strict=True)),
-        classes={name: float(labels[i] / labelled) for i, name in enumerate(names)},
+        classes={name: float(labels[i] / (labelled or 1)) for i, name in enumerate(names)},
     )
+
+
+def count_classes(arrays: ChipArrays, count: int) -> npt.NDArray[np.int64]:
+    """Count the labelled pixels of a chip by class of its data set (``count`` of them).
+
+    A pixel of several components counts for each of them, and one of none for the background.
+    """
+    known = arrays.label != IGNORE_INDEX
+    if arrays.bits is None:
+        return np.bincount(arrays.label[known], minlength=count)[:count]
+    bits = arrays.bits[known]
+    each = [int((bits >> place & 1).sum()) for place in range(count - 1)]
+    return np.array([int((bits == 0).sum()), *each], np.int64)
 
 
 def _band(name: str, tally: BandTally) -> BandStatistics:
