@@ -88,12 +88,14 @@ def test_threshold_zero_finds_everything(model, dataset):
 def test_tables_and_files(model, dataset, tmp_path):
     result = call(model, dataset, "--by", "site", "--out", tmp_path / "report")
     assert result.exit_code == 0
-    for word in ("pooled", "imagewise", "north", "south", "boundary IoU at 3 px"):
+    for word in ("pooled", "imagewise", "north", "south", "boundary IoU at 3 px", "as the papers"):
         assert word in result.stdout
     assert {p.name for p in (tmp_path / "report").iterdir()} == {
         "scores.json",
         "sites.csv",
+        "classes.csv",
         "panels.png",
+        "sites",
     }
     assert "Add --out" in call(model, dataset).stdout
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from headframe.core.errors import BandError, DatasetError, OutputError, UnitError, UnknownNameError
-from headframe.engine.evaluate import check_fit, choose_split, evaluate, evaluate_chips, ranked
+from headframe.engine.evaluate import check_fit, choose_split, evaluate, evaluate_chips
+from headframe.engine.evaluation_report import ranked
 from headframe.engine.prediction import channels_of, predict_chip, score_chip
 
 
@@ -203,10 +204,43 @@ def test_the_report(dataset, tmp_path, fakes):
     assert rows[0] == "site,chips,iou,f1,precision,recall,accuracy,tp,fp,fn"
     assert rows[1] == "east,1,,,,,1.0,0,0,0"
     assert len(rows) == 5
+    rows = (folder / "classes.csv").read_text().splitlines()
+    assert rows[0] == ("site,class,chips,iou,recall,precision,accuracy,jaccard_accuracy,tp,fp,fn")
+    assert rows[1] == "east,tailings,1,,,,1.0,,0,0,0"
+    assert rows[2].startswith("north,tailings,2,0.642857,0.75,0.818182,")
+    assert rows[2].endswith(",0.642857,90,20,30")
+    assert not (folder / "sites").exists()
     with Image.open(folder / "panels.png") as picture:
         assert picture.width == 1200
         assert picture.height > 900
     assert not [p for p in folder.iterdir() if p.name.startswith(".part")]
+
+
+def test_a_report_by_site_has_a_picture_a_site_and_a_row_a_class(dataset, tmp_path, fakes):
+    model = fakes.bundle(fakes.ThreeClasses(), classes=fakes.three_classes())
+    found = evaluate(model, dataset, split="all", by="site", out=tmp_path)
+    rows = found.class_rows()
+    assert [(r["site"], r["class"]) for r in rows[:3]] == [
+        ("east", "cloud"),
+        ("east", "tailings"),
+        ("north", "cloud"),
+    ]
+    north = next(r for r in rows if (r["site"], r["class"]) == ("north", "tailings"))
+    assert (north["tp"], north["fp"], north["fn"]) == (90, 20, 30)
+    assert north["jaccard_accuracy"] == north["iou"] == pytest.approx(90 / 140)
+    json.dumps(found.to_json(), allow_nan=False)
+    names = sorted(p.name for p in (tmp_path / "sites").iterdir())
+    assert names == ["east.png", "north.png", "south.png", "west.png"]
+    with Image.open(tmp_path / "sites" / "north.png") as picture:
+        assert picture.width == 900  # the image and two classes
+        assert picture.height > 600  # two chips
+
+
+def test_sites_whose_names_are_no_file_names_keep_their_own_pictures(fakes, tmp_path):
+    both = [(name, "test", *chip(tp=9, fp=0, fn=0)) for name in ("a/b", "a b", "..")]
+    evaluate(fakes.bundle(), fakes.FakeDataset(both), split="all", by="site", out=tmp_path)
+    names = sorted(p.name for p in (tmp_path / "sites").iterdir())
+    assert names == ["a_b-2.png", "a_b.png", "site.png"]
 
 
 def test_a_report_that_cannot_be_written(dataset, tmp_path, fakes):

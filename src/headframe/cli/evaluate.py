@@ -15,7 +15,9 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="auto, train, val, test or all; auto: test of its own data set.")
     ] = "auto",
-    by: Annotated[str | None, typer.Option(help="site: one row a site.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="site: one row a site and class, and a picture a site.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for scores.json and panels.png.")
     ] = None,
@@ -75,7 +77,8 @@ def evaluate(
     if out is None:
         console.say("Add --out FOLDER for pictures of the best, median and worst chip.")
     else:
-        console.say(f"Written: {out / 'scores.json'}, {out / 'sites.csv'}, {out / 'panels.png'}")
+        files = ["scores.json", "sites.csv", "classes.csv", "panels.png"] + ["sites/"] * bool(by)
+        console.say(f"Written into {out}: {', '.join(files)}")
 
 
 def _show(found: "Evaluation", *, by_site: bool) -> None:
@@ -91,6 +94,14 @@ def _show(found: "Evaluation", *, by_site: bool) -> None:
         [(mode, *(scores[mode][n] for n in names)) for mode in ("pooled", "imagewise")],
     )
     console.table(
+        "Mean over classes",
+        ("", *names),
+        [
+            (title, *(scores[mode][n] for n in names))
+            for title, mode in (("pooled", "mean"), ("as the papers count", "paper"))
+        ],
+    )
+    console.table(
         "Target, pooled",
         ("figure", "value"),
         [
@@ -100,9 +111,12 @@ def _show(found: "Evaluation", *, by_site: bool) -> None:
         ],
     )
     if by_site:
-        columns = ("chips", "iou", "precision", "recall", "accuracy", "tp", "fp", "fn")
+        columns = ("iou", "recall", "precision", "accuracy", "jaccard_accuracy", "tp", "fp", "fn")
         console.table(
-            "Sites",
-            ("site", *columns),
-            [(site, *(row[c] for c in columns)) for site, row in scores["sites"].items()],
+            "Sites and classes, pooled",
+            ("site", "class", "chips", *columns[:4], "TP/(TP+FP+FN)", *columns[5:]),
+            [
+                (row["site"], row["class"], row["chips"], *(row[c] for c in columns))
+                for row in scores["site_classes"]
+            ],
         )

@@ -1,9 +1,6 @@
 """Scoring a model on a data set: whole chips, pooled and imagewise, by site and by split."""
 
-import csv
-import io
 import logging
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +16,8 @@ from headframe.datasets.chips import Chip, ChipDataset
 from headframe.datasets.labels import target_of_classes
 from headframe.engine.bundle import Bundle
 from headframe.engine.evaluation import BOUNDARY_PX, ChipResult, Evaluation
-from headframe.engine.panels import draw_panels
+from headframe.engine.evaluation_report import write_report
 from headframe.engine.prediction import predicted
-from headframe.io.files import write_json, write_text
 from headframe.metrics.boundary import boundary_counts
 from headframe.metrics.confusion import confusion
 
@@ -48,8 +44,7 @@ def evaluate(
         split: ``train``, ``val``, ``test``, ``all`` (or None), or ``auto``: ``test`` where the
             model was trained on this very data set and it has one, else all chips.
         by: ``site`` lists the sites in reports.
-        out: folder for ``scores.json``, ``sites.csv`` and ``panels.png`` (best, median and worst
-            chip); None writes nothing.
+        out: folder for the report (``evaluation_report.write_report``); None writes nothing.
         boundary_px: width of the boundary that boundary IoU compares, >= 1.
         progress: told of every chip.
 
@@ -184,46 +179,6 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
             spec.name,
             names[-1],
         )
-
-
-def ranked(evaluation: Evaluation) -> list[tuple[str, ChipResult]]:
-    """Pick the best, the median and the worst chip by the target's IoU.
-
-    Chips without the target, predicted or true, have no IoU and are picked only where no other
-    chip is. No chip is picked twice.
-
-    Returns:
-        Up to three of ("best" | "median" | "worst", result).
-    """
-    scored = [(r.target_iou(), i) for i, r in enumerate(evaluation.chips)]
-    order = sorted((-iou, i) for iou, i in scored if not math.isnan(iou)) or [(0.0, 0)]
-    places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
-    picked: dict[int, str] = {}
-    for title in ("best", "worst", "median"):
-        picked.setdefault(order[places[title]][1], title)
-    found = {title: evaluation.chips[index] for index, title in picked.items()}
-    return [(title, found[title]) for title in places if title in found]
-
-
-def write_report(evaluation: Evaluation, bundle: Bundle, dataset: ChipDataset, out: Path) -> None:
-    """Write ``scores.json``, ``sites.csv`` and ``panels.png`` into ``out``.
-
-    Raises:
-        OutputError: ``out`` cannot be written.
-    """
-    write_json(out / "scores.json", replace(evaluation, by_site=True).to_json())
-    table = evaluation.site_table()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["site", *next(iter(table.values()))])
-    for site, row in table.items():
-        writer.writerow([site, *("" if math.isnan(v) else round(v, 6) for v in row.values())])
-    write_text(out / "sites.csv", text.getvalue())
-    rows = [
-        (f"{title}: {r.chip.key}, IoU {r.target_iou():.2f}", r.chip)
-        for title, r in ranked(evaluation)
-    ]
-    draw_panels(bundle, dataset, rows, out / "panels.png")
 
 
 def _make_folder(out: Path) -> None:

@@ -21,6 +21,7 @@ from headframe.metrics.scores import (
 
 BOUNDARY_PX = 3
 """Default width of the boundary that boundary IoU compares: 30 m on Sentinel-2."""
+_CLASS_SCORES = ("iou", "recall", "precision", "accuracy", "jaccard_accuracy")
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,10 @@ class Evaluation:
         """All figures as JSON values; a score that is not defined is null.
 
         ``pooled``, ``imagewise`` and ``boundary_iou`` are the target's, where ``accuracy`` is over
-        all classes. ``paper`` is the mean over classes of imagewise scores with an absent class as
-        1 for IoU and 0 for precision and recall (see ``metrics.scores.PAPER``).
+        all classes. ``mean`` is the mean over classes of pooled scores, ``paper`` that of imagewise
+        scores with an absent class as 1 for IoU and 0 for precision and recall (see
+        ``metrics.scores.PAPER``). By site, ``sites`` holds the target and ``site_classes``
+        every class.
         """
         pooled = self.scores("pooled")
         paper = self.scores("imagewise", PAPER)
@@ -140,8 +143,35 @@ class Evaluation:
         }
         if self.by_site:
             value["sites"] = self.site_table()
+            value["site_classes"] = self.class_rows()
         plain: dict[str, Any] = _plain(value)
         return plain
+
+    def class_rows(self) -> list[dict[str, str | float]]:
+        """Pooled scores and outcomes of every class but the background on every site.
+
+        Returns:
+            One row a site and class, sites sorted: ``site``, ``class``, ``chips``, ``iou``,
+            ``recall``, ``precision``, ``accuracy`` ((TP + TN) / all), ``jaccard_accuracy``
+            (TP / (TP + FP + FN), the "Acc" of Tables 6-8 of the component paper), ``tp``, ``fp``,
+            ``fn``. A score that is not defined is NaN.
+        """
+        rows: list[dict[str, str | float]] = []
+        for site, counts in self.by(lambda chip: chip.site).items():
+            summed = total(counts, len(self.classes))
+            pooled, outcomes = scores(counts), outcome_counts(summed)
+            for info in self.classes.classes[1:]:
+                values = pooled.of(info.index)
+                rows.append(
+                    {
+                        "site": site,
+                        "class": info.name,
+                        "chips": len(counts),
+                        **{name: values[name] for name in _CLASS_SCORES},
+                        **{name: int(outcomes[name][info.index]) for name in ("tp", "fp", "fn")},
+                    }
+                )
+        return rows
 
     def site_table(self) -> dict[str, dict[str, float]]:
         """Target's pooled scores and pixel outcomes of every site, by name."""

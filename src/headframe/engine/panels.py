@@ -121,6 +121,45 @@ def draw_panels(
         figure.savefig(part)
 
 
+def draw_outcomes(
+    bundle: Bundle, dataset: ChipDataset, rows: Sequence[tuple[str, Chip]], path: Path
+) -> None:
+    """Draw a row for each chip: its picture, then hits, false alarms and misses of every class.
+
+    Args:
+        bundle: the model; its background class is left out.
+        dataset: where the chips are.
+        rows: title and chip of each row, at least one.
+        path: a PNG file; replaced as a whole.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+        BandError: the data set lacks a band of the model.
+    """
+    targets = bundle.spec.classes.classes[1:]
+    columns = 1 + len(targets)
+    width_in = _CELL_IN * max(columns, 2)
+    figure = Figure(figsize=(width_in, _CELL_IN * len(rows) + 0.6), dpi=_DPI, layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for (title, chip), axes in zip(rows, grid, strict=True):
+        arrays, pred = predicted(bundle, dataset, chip)
+        picture = stretch(arrays.image, dataset.bands)
+        cells = [(title, picture)]
+        for info in targets:
+            painted = paint_errors(pred, arrays.label, picture, index=info.index)
+            cells.append((info.name, painted))
+        for axis, (name, cell) in zip(axes, cells, strict=True):
+            axis.imshow(cell, interpolation="nearest")
+            axis.set_title(name, fontsize=9)
+            axis.set_axis_off()
+    named = (("found", HIT), ("false alarm", FALSE_ALARM), ("missed", MISS))
+    handles = [Patch(color=_unit(color), label=name) for name, color in named]
+    handles.append(Patch(color=_unit(IGNORED), label="not counted"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+    with replacing(path) as part:
+        figure.savefig(part)
+
+
 def draw_samples(bundle: Bundle, dataset: ChipDataset, chips: Sequence[Chip], path: Path) -> None:
     """Draw up to four chips, spread evenly over ``chips``; see ``draw_panels``."""
     count = min(_SAMPLES, len(chips))
