@@ -72,7 +72,7 @@ def test_each_band_of_a_composite_has_its_own_rules():
     both = get_sensor("sentinel-2-l2a+sentinel-1-grd")
     red, vh = both.part("B04"), both.part("VH")
     assert (red.quantity, red.scale, red.nodata) == ("reflectance", 1e-4, 0.0)
-    assert (vh.quantity, vh.scale, vh.nodata) == ("db", 1.0, None)
+    assert (vh.quantity, vh.scale, vh.nodata) == ("db", 1.0, 0.0)
     with pytest.raises(BandError, match=r"has no band 'lwir'"):
         both.part("lwir")
 

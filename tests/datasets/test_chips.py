@@ -207,3 +207,49 @@ def test_tailings_of_brazil(shared_data):
     assert arrays.image.shape == (3, 448, 448)
     assert 0 < np.nanmedian(arrays.image) < 0.5
     assert set(np.unique(arrays.label)) == {0, 1}
+
+
+def radar_folder(root, fakes, *, power=False, names=("B02", "B04", "VV", "VH")):
+    """Write a raw folder of one chip of light and radar; give the values in their units."""
+    light = fakes.pixels(0)[:2].astype(np.float32)
+    vv = -12 + 0.1 * np.arange(light[0].size, dtype=np.float32).reshape(light[0].shape) / 9
+    db = np.stack([vv, vv - 7])
+    db[:, 3, 4] = np.nan
+    values = np.concatenate([light, 10 ** (db / 10) if power else db]).astype(np.float32)
+    for folder in ("images", "masks"):
+        (root / folder / "north").mkdir(parents=True)
+    image = root / "images" / "north" / "00000.tif"
+    fakes.write_image(image, values, names=names, nodata=np.nan)
+    mask = np.zeros((1, *light[0].shape), np.uint8)
+    mask[0, :3, :5] = 1
+    fakes.write_image(root / "masks" / "north" / "00000.tif", mask, names=(None,), nodata=None)
+    return np.concatenate([light * np.float32(1e-4), db, db[:1] - db[1:] - 10])
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_light_and_radar_in_one_chip(tmp_path, fakes, power):
+    want = radar_folder(tmp_path / "raw", fakes, power=power)
+    want[:, np.isnan(want).any(axis=0)] = np.nan
+    dataset = open_dataset(tmp_path / "raw", sensor="sentinel-1-grd+sentinel-2-l1c")
+    assert dataset.manifest.sensor == "sentinel-2-l1c+sentinel-1-grd"
+    assert dataset.bands == ("blue", "red", "vv", "vh", "vv_vh")
+    got = dataset.read(dataset.chips()[0]).image
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_scale_of_one_part_of_a_joint_data_set(tmp_path, fakes):
+    want = radar_folder(tmp_path / "raw", fakes)
+    for scale in (2e-4, {"sentinel-2-l1c": 2e-4}):
+        write_manifest(
+            tmp_path / "raw",
+            fakes.manifest(
+                sensor="sentinel-2-l1c+sentinel-1-grd",
+                bands=("vv", "red"),
+                labels="mask",
+                scale=scale,
+            ),
+        )
+        dataset = open_dataset(tmp_path / "raw")
+        got = dataset.read(dataset.chips()[0]).image
+        np.testing.assert_allclose(got[0, :3], want[2, :3], atol=1e-5)
+        np.testing.assert_allclose(got[1, :3], 2 * want[1, :3], atol=1e-5)

@@ -57,17 +57,18 @@ def radar_unit(values: npt.NDArray[np.generic], *, source: str) -> RadarUnit:
     nearly everywhere; linear power never is but for noise.
 
     Args:
-        values: numbers of VV, VH (HH, HV) pooled, any shape, without nodata; NaN are left out.
+        values: numbers of VV, VH (HH, HV) pooled, any shape, without nodata; NaN and zeros, which
+            fill the edges of many products, are left out.
         source: the file, for the message.
 
     Returns:
-        ``db`` or ``power``; ``db`` where no number is finite.
+        ``db`` or ``power``; ``db`` where no number is left.
 
     Raises:
         UnitError: neither: numbers far above 1 are amplitude that was never calibrated.
     """
     finite = np.asarray(values, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
+    finite = finite[np.isfinite(finite) & (finite != 0)]
     if finite.size == 0:
         return "db"
     middle, top = (float(v) for v in np.percentile(finite, [50, 99]))

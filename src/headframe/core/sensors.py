@@ -175,7 +175,7 @@ SENSORS: dict[str, Sensor] = {
             0.0,
             "reflectance",
         ),
-        Sensor("sentinel-1-grd", "Sentinel-1 GRD", _SENTINEL_1, 1.0, 0.0, None, "db"),
+        Sensor("sentinel-1-grd", "Sentinel-1 GRD", _SENTINEL_1, 1.0, 0.0, 0.0, "db"),
         # Landsat: Collection 2 Level-2 surface reflectance (USGS LSDS-1328, LSDS-1618).
         Sensor("landsat-tm", "Landsat 4-5 TM", _LANDSAT_TM, 2.75e-5, -0.2, 0.0, "reflectance"),
         Sensor("landsat-etm", "Landsat 7 ETM+", _LANDSAT_ETM, 2.75e-5, -0.2, 0.0, "reflectance"),

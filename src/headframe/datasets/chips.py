@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from headframe.core.errors import (
     MissingFileError,
 )
 from headframe.core.progress import SILENT, Progress
+from headframe.core.radar import RATIO_BAND, RATIO_PARENTS
 from headframe.core.sensors import Sensor, get_sensor
 from headframe.datasets.images import image_bytes, image_header, image_pixels
 from headframe.datasets.labels import Target, as_target, read_label
@@ -38,6 +39,8 @@ from headframe.datasets.minesegsat import TILE_SENSOR, tile_manifest
 from headframe.datasets.pixels import ChipHeader, PixelRules, name_bands, read_mask
 from headframe.datasets.splits import group_sites
 
+UNUSED = "unused"
+"""Split of chips that are kept, but neither trained on nor judged by."""
 DEFAULT_SENSOR = "sentinel-2-l1c"
 _LOG = logging.getLogger("headframe")
 
@@ -48,7 +51,8 @@ class Chip:
 
     Attributes:
         site: name of its folder.
-        split: ``train``, ``val``, ``test``; None where the data set has no splits.
+        split: ``train``, ``val``, ``test``, or ``unused`` for further dates of held sites; None
+            where the data set has no splits.
         image: the raster, or the folder of a tile's band files.
         label: PNG of classes, or raster of {0, 1} or of component masks.
         valid: PNG, 0 where the image has no data; None where nodata is in the image alone.
@@ -247,9 +251,12 @@ def open_dataset(
     elif layout.kind == "tiles":
         manifest = tile_manifest(sensor=sensor or TILE_SENSOR)
     else:
-        manifest = _guess_manifest(chips, sensor or DEFAULT_SENSOR, bands)
+        manifest = _guess_manifest(chips, sensor, bands)
     if layout.kind == "raw":
         chips = _with_splits(chips, manifest)
+    if manifest.unused:
+        spare = set(manifest.unused)
+        chips = tuple(replace(c, split=UNUSED) if c.key in spare else c for c in chips)
     return ChipDataset(layout, chips, manifest)
 
 
@@ -283,12 +290,14 @@ def _with_splits(chips: tuple[Chip, ...], manifest: Manifest) -> tuple[Chip, ...
 
 
 def _guess_manifest(
-    chips: tuple[Chip, ...], sensor_name: str, bands: Sequence[str] | None
+    chips: tuple[Chip, ...], sensor_name: str | None, bands: Sequence[str] | None
 ) -> Manifest:
     """Describe a folder without ``dataset.json`` from its first readable image."""
-    sensor = get_sensor(sensor_name)
     header = _first_header(chips)
+    sensor = get_sensor(sensor_name or header.sensor or DEFAULT_SENSOR)
     named = name_bands(header, sensor, bands)
+    if set(RATIO_PARENTS) <= set(named) and RATIO_BAND not in named:
+        named = (*named, RATIO_BAND)  # the reader forms it
     masks = chips[0].label.suffix.lower() != ".png"
     return Manifest(
         sensor=sensor.name,

@@ -19,7 +19,7 @@ from pydantic import (
 from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.components import component_class_map
 from headframe.core.errors import DatasetError, MissingFileError
-from headframe.core.sensors import get_sensor
+from headframe.core.sensors import Sensor, get_sensor
 from headframe.io.files import write_json
 
 MANIFEST_NAME = "dataset.json"
@@ -109,14 +109,15 @@ class Manifest(_Strict):
 
     Attributes:
         format: version of this file's format.
-        sensor: name in ``core.sensors.SENSORS``.
+        sensor: name in ``core.sensors.SENSORS``, or several joined by ``+``.
         bands: common names in the order of the chips' bands.
         gsd_m: ground sample distance, metres.
         classes: class map of the labels (a ``ClassMap`` is taken too).
         labels: ``index`` (0 background, 1 cloud, 2 target), ``mask`` (1 = target) or ``bits``
             (masks of mine components; ``classes`` are then background and the ten).
-        scale: physical unit per stored number, where it is not the sensor's.
-        offset: physical value of stored number 0, where it is not the sensor's.
+        scale: physical unit per stored number, where it is not the sensor's; of joint sensors
+            by name, or one number for the bands of light.
+        offset: physical value of stored number 0, likewise.
         preset: how ``headframe label`` made it.
         splits: split to its sites (``site``) or single chips (``site/00000``).
         split: how the splits were drawn.
@@ -133,8 +134,8 @@ class Manifest(_Strict):
     gsd_m: Annotated[float, Field(gt=0)]
     classes: tuple[ClassEntry, ...]
     labels: Literal["index", "mask", "bits"] = "index"
-    scale: float | None = None
-    offset: float | None = None
+    scale: float | dict[str, float] | None = None
+    offset: float | dict[str, float] | None = None
     preset: str | None = None
     splits: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     split: SplitRecord | None = None
@@ -163,10 +164,9 @@ class Manifest(_Strict):
     @classmethod
     def _known(cls, value: str) -> str:
         try:
-            get_sensor(value)
+            return get_sensor(value).name
         except LookupError as exc:  # LookupError is no ValueError: pydantic would let it through
             raise ValueError(str(exc)) from exc
-        return value
 
     @field_validator("bands")
     @classmethod
@@ -181,6 +181,22 @@ class Manifest(_Strict):
         if self.labels == "bits" and self.class_map.names != wanted:
             raise ValueError(f"labels of bits have the classes {', '.join(wanted)}")
         return self
+
+    def scaling_of(self, part: Sensor) -> tuple[float, float]:
+        """Scale and offset of numbers that a file does not scale itself.
+
+        Args:
+            part: the data set's sensor, or the part of it that a band belongs to.
+
+        Returns:
+            (scale, offset): what the manifest states, else the part's own; a stated scale comes
+            with offset 0 where no offset is stated.
+        """
+        scale = _stated(self.scale, part, self.sensor)
+        offset = _stated(self.offset, part, self.sensor)
+        if offset is None:
+            offset = part.offset if scale is None else 0.0
+        return (part.scale if scale is None else scale), offset
 
     @property
     def class_map(self) -> ClassMap:
@@ -215,6 +231,12 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
         OutputError: the folder cannot be written.
     """
     write_json(root / MANIFEST_NAME, manifest.model_dump(mode="json", exclude_none=True))
+
+
+def _stated(value: float | dict[str, float] | None, part: Sensor, sensor: str) -> float | None:
+    if isinstance(value, dict):
+        return value.get(part.name)
+    return None if part.name != sensor and part.quantity != "reflectance" else value
 
 
 def _class_map(entries: Iterable[ClassEntry]) -> ClassMap:

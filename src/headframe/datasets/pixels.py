@@ -21,6 +21,7 @@ from headframe.core.bands import identify_band, match_bands
 from headframe.core.errors import BandError, FormatError, MissingFileError, UnitError
 from headframe.core.sensors import Sensor
 from headframe.datasets.manifest import Manifest
+from headframe.io.channels import Channels, plan_channels, tagged_sensor, tagged_unit
 
 _EDGE_POINTS = 9
 _SCALED_MAX = 2.0
@@ -39,6 +40,7 @@ class ChipHeader:
         geobox: its grid, or None without a CRS.
         outline: its footprint in EPSG:4326 (longitude, latitude), or None without a CRS.
         pixel_m: side of a pixel at the centre, metres, or None without a CRS.
+        sensor: what a file made by ``dataset fuse`` says it holds, or None.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class ChipHeader:
     geobox: GeoBox | None
     outline: shapely.Geometry | None
     pixel_m: float | None
+    sensor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,18 +122,29 @@ def read_pixels(path: Path, rules: PixelRules) -> ChipPixels:
     """
     with _Opened(path) as source:
         header = _header(source, path)
-        indexes = [i + 1 for i in _order(header, rules)]
+        channels, places = _order(header, rules)
+        indexes = [i + 1 for i in places]
         raw = source.read(indexes)
         valid = (source.read_masks(indexes) > 0).all(axis=0)
         flags = [source.mask_flag_enums[i - 1] for i in indexes]
-        scalings = [(source.scales[i - 1], source.offsets[i - 1]) for i in indexes]
+        tags = [
+            _Tags(source.scales[i - 1], source.offsets[i - 1], tagged_unit(source, i))
+            for i in indexes
+        ]
+    parts = [rules.sensor.part(name) for name in channels.stored]
     bare = all(MaskFlags.all_valid in flag for flag in flags)
-    if bare and raw.dtype.kind in "iu" and rules.sensor.nodata is not None:
-        valid &= ~(raw == rules.sensor.nodata).all(axis=0)
+    for part in dict.fromkeys(parts) if bare else ():
+        own = raw[[i for i, owner in enumerate(parts) if owner is part]]
+        if own.dtype.kind in "iu" and part.nodata is not None:
+            valid &= ~(own == part.nodata).all(axis=0)
     valid &= np.isfinite(raw).all(axis=0)
-    scale, offset = _scaling(scalings, rules)
-    _check_unit(raw[:, valid], scale, rules, path)
+    scale, offset = _scaling(tags, parts, rules.manifest)
+    light = [i for i, part in enumerate(parts) if part.quantity == "reflectance"]
+    _check_unit(raw[light][:, valid], scale[light], path)
     values = (raw * scale[:, None, None] + offset[:, None, None]).astype(np.float32)
+    tagged = all(tags[i].unit == "db" for i in channels.radar)
+    unit = "db" if tagged else channels.unit_of(values[:, valid], source=str(path))
+    values = channels.finish(values, unit)
     values[:, ~valid] = np.nan
     return ChipPixels(values, header.geobox)
 
@@ -221,6 +235,7 @@ def _header(source: Any, path: Path) -> ChipHeader:  # noqa: ANN401 - rasterio h
         geobox=geobox,
         outline=outline,
         pixel_m=None if outline is None or geobox is None else _pixel_m(outline, geobox),
+        sensor=tagged_sensor(source.tags()),
     )
 
 
@@ -250,45 +265,54 @@ def _pixel_m(outline: shapely.Geometry, geobox: GeoBox) -> float:
     return math.sqrt(abs(area_m2) / (geobox.shape.x * geobox.shape.y))
 
 
-def _order(header: ChipHeader, rules: PixelRules) -> tuple[int, ...]:
-    """Indices of the data set's bands in a file; its manifest names bands that are unnamed."""
+def _order(header: ChipHeader, rules: PixelRules) -> tuple[Channels, tuple[int, ...]]:
+    """Bands of a file to read for those of the data set, and their indices.
+
+    The manifest names bands that are unnamed.
+    """
     bands = rules.manifest.bands
-    if header.descriptions == bands:
-        return tuple(range(len(bands)))
     unnamed = not any(header.descriptions)
     override = bands if unnamed and header.shape[0] == len(bands) else None
-    return match_bands(
+    known = {word for band in rules.sensor.bands for word in band.spellings}
+    if header.descriptions == bands and not set(bands) <= known:
+        return Channels(bands, bands, ()), tuple(range(len(bands)))
+    channels = plan_channels(override or header.descriptions, bands, rules.sensor)
+    places = match_bands(
         header.descriptions,
-        bands,
+        channels.stored,
         sensor=rules.sensor,
         source=str(header.path),
         override=override,
     )
+    return channels, places
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """What a file says of one band: scale, offset, and a unit its numbers are in already."""
+
+    scale: float
+    offset: float
+    unit: str | None
 
 
 def _scaling(
-    tags: list[tuple[float, float]], rules: PixelRules
+    tags: list[_Tags], parts: list[Sensor], manifest: Manifest
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Scale and offset per band: the file's tags, else the manifest's, else the sensor's."""
-    manifest, sensor = rules.manifest, rules.sensor
-    scale = sensor.scale if manifest.scale is None else manifest.scale
-    offset = sensor.offset if manifest.offset is None else manifest.offset
-    if manifest.scale is not None and manifest.offset is None:
-        offset = 0.0
-    both = [(scale, offset) if tag == (1.0, 0.0) else tag for tag in tags]
-    pairs = np.array(both, np.float64)
-    return pairs[:, 0], pairs[:, 1]
+    pairs = [
+        (tag.scale, tag.offset)
+        if tag.unit is not None or (tag.scale, tag.offset) != (1.0, 0.0)
+        else manifest.scaling_of(part)
+        for tag, part in zip(tags, parts, strict=True)
+    ]
+    both = np.array(pairs, np.float64)
+    return both[:, 0], both[:, 1]
 
 
-def _check_unit(
-    raw: npt.NDArray[np.generic],
-    scale: npt.NDArray[np.float64],
-    rules: PixelRules,
-    path: Path,
-) -> None:
+def _check_unit(raw: npt.NDArray[np.generic], scale: npt.NDArray[np.float64], path: Path) -> None:
     """Refuse float reflectance that would be scaled a second time."""
-    suspect = raw.dtype.kind == "f" and rules.sensor.quantity == "reflectance"
-    if not suspect or raw.size == 0 or float(np.abs(scale).max()) > _INTEGER_SCALE:
+    if raw.dtype.kind != "f" or raw.size == 0 or float(np.abs(scale).max()) > _INTEGER_SCALE:
         return
     top = float(np.percentile(np.abs(raw), 99))
     if 0 < top <= _SCALED_MAX:

@@ -4,11 +4,12 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headframe.core.errors import UnitError
+from headframe.core.errors import UnitError, UnknownNameError
+from headframe.core.radar import RADAR_UNITS, RadarUnit
 from headframe.core.sensors import SENSORS, Sensor, l2a_scaling
 from headframe.core.units import Scaling
 from headframe.io.layers import shown
@@ -26,6 +27,7 @@ _LEVEL_KEYS = (
     "product_uri",
     "s2:product_uri",
     "collection",
+    "headframe_sensor",
 )
 _BASELINE_KEYS = (
     "processing_baseline",
@@ -44,16 +46,20 @@ class SceneOptions:
         bands: the file's bands in file order (``--bands``), ``-`` for one to skip; None to find
             them by description.
         scale: physical unit per stored number; with ``offset`` it states the unit, so that no
-            check of the unit is made.
+            check of the unit is made. With a composite sensor both mean its bands of light.
         offset: physical value of stored number 0.
+        s1_unit: ``db`` or ``power``, the unit of radar bands; None to tell by the values.
     """
 
     bands: tuple[str, ...] | None = None
     scale: float | None = None
     offset: float | None = None
+    s1_unit: RadarUnit | None = None
 
     def __post_init__(self) -> None:
-        """Check that scale and offset are numbers and scale is not 0."""
+        """Check that scale and offset are numbers, scale is not 0 and the radar unit is known."""
+        if self.s1_unit is not None and self.s1_unit not in RADAR_UNITS:
+            raise UnknownNameError.of("--s1-unit", self.s1_unit, RADAR_UNITS)
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale != 0):
             raise UnitError(f"--scale {self.scale} is not a number other than 0.")
         if self.offset is not None and not math.isfinite(self.offset):
@@ -63,6 +69,12 @@ class SceneOptions:
     def states_unit(self) -> bool:
         """Whether the caller states the unit."""
         return self.scale is not None or self.offset is not None
+
+    def of_part(self, part: Sensor, sensor: Sensor) -> "SceneOptions":
+        """Give what is stated of one part of ``sensor``: radar beside light has its own unit."""
+        if sensor.quantity == "mixed" and part.quantity != "reflectance":
+            return replace(self, scale=None, offset=None)
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,10 +116,11 @@ def product_of(source: str, tags: Mapping[str, object]) -> Product:
 
 def known_product(source: str, tags: Mapping[str, object], sensor: Sensor) -> Product:
     """Tell the Sentinel-2 product and warn where the model was trained on the other one."""
-    if not sensor.name.startswith("sentinel-2"):
+    part = next((p for p in sensor.simple if p.name.startswith("sentinel-2")), None)
+    if part is None:
         return Product()
     product = product_of(source, tags)
-    if product.sensor is not None and product.sensor != sensor.name:
+    if product.sensor is not None and product.sensor != part.name:
         darker = "darker" if product.sensor == "sentinel-2-l2a" else "brighter"
         _log.warning(
             "%s is %s and the model was trained on %s: accepted with caution. Surface "
@@ -115,16 +128,27 @@ def known_product(source: str, tags: Mapping[str, object], sensor: Sensor) -> Pr
             "in blue.",
             shown(source),
             SENSORS[product.sensor].title,
-            sensor.title,
+            part.title,
             darker,
         )
     return product
 
 
 def scaling_of(
-    scale: float, offset: float, sensor: Sensor, product: Product, options: SceneOptions
+    scale: float,
+    offset: float,
+    sensor: Sensor,
+    product: Product,
+    options: SceneOptions,
+    *,
+    in_unit: bool = False,
 ) -> Scaling:
-    """Choose how to scale: what the caller states, else the file's tags, else the product."""
+    """Choose how to scale: what the caller states, else the file's tags, else the product.
+
+    ``in_unit`` says that the file's numbers, scaled by its tags alone, are in the unit already.
+    """
+    if in_unit and options.scale is None:
+        return Scaling(scale, offset if options.offset is None else options.offset)
     tagged = scale != 1 or offset != 0
     if not tagged:
         scale, offset = sensor.scale, sensor.offset
@@ -138,8 +162,13 @@ def scaling_of(
 
 
 def untagged_nodata(dtype: str, sensor: Sensor, options: SceneOptions) -> float | None:
-    """Give the product's own nodata number, unless the numbers are not the product's."""
+    """Give the product's own nodata number, unless the numbers are not the product's.
+
+    Radar has 0 at its edges in any type of number, decibels too.
+    """
     kind = np.dtype(dtype)
+    if sensor.quantity == "db":
+        return sensor.nodata
     if options.states_unit or kind.kind not in "iu" or kind.itemsize == 1:
         return None
     return sensor.nodata

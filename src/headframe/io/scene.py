@@ -3,6 +3,7 @@
 import math
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +17,11 @@ from rasterio.vrt import WarpedVRT
 from headframe.core.bands import match_bands
 from headframe.core.errors import BandError, CrsError, FormatError
 from headframe.core.modelspec import InputSpec
+from headframe.core.radar import RadarUnit
 from headframe.core.sensors import Sensor, get_sensor
 from headframe.core.units import Scaling, check_unit
 from headframe.geo.window import Window
+from headframe.io.channels import Channels, plan_channels, tagged_unit
 from headframe.io.layers import (
     Layer,
     band_descriptions,
@@ -58,7 +61,10 @@ class Scene:
         geobox: CRS, transform and shape as in the file, rotated and non-square pixels kept;
             None where the file has no CRS or no transform.
         dtype: numpy name of the stored numbers.
-        scaling: per channel, how stored numbers become the physical unit.
+        scaling: per band read, how stored numbers become the physical unit.
+        channels: which bands are read, and how they become the model's channels.
+        radar_unit: unit of radar bands once scaled; they are given in decibels.
+        radar_tagged: whether the file's tags say that radar is in decibels.
     """
 
     def __init__(
@@ -68,11 +74,15 @@ class Scene:
         name: str,
         layers: tuple[Layer, ...],
         scaling: tuple[Scaling, ...],
+        channels: Channels,
         closing: ExitStack,
     ) -> None:
         self.source = source
         self.name = name
         self.scaling = scaling
+        self.channels = channels
+        self.radar_unit: RadarUnit = "db"
+        self.radar_tagged = False
         self._layers = layers
         self._closing = closing
         self._lock = threading.Lock()
@@ -116,7 +126,8 @@ class Scene:
             FormatError: the file is damaged there.
         """
         height, width = self.shape
-        out = np.full((len(self.scaling), window.height, window.width), np.nan, dtype=np.float32)
+        count = len(self.channels.wanted)
+        out = np.full((count, window.height, window.width), np.nan, dtype=np.float32)
         top, left = max(window.row, 0), max(window.col, 0)
         bottom = min(window.row + window.height, height)
         right = min(window.col + window.width, width)
@@ -128,15 +139,15 @@ class Scene:
         raw[:, ~valid] = np.nan
         rows = slice(top - window.row, bottom - window.row)
         cols = slice(left - window.col, right - window.col)
-        out[:, rows, cols] = raw
+        out[:, rows, cols] = self.channels.finish(raw, self.radar_unit)
         return out
 
     def sample(self, n: int = _SAMPLE_PX) -> FloatArray:
         """Take about ``n`` pixels as stored, from small windows spread evenly over the scene.
 
         Returns:
-            (C, N) float32, stored numbers before scaling, without nodata; N is 0 only where the
-            whole scene is nodata.
+            (K, N) float32, stored numbers of the bands read (``channels.stored``) before scaling,
+            without nodata; N is 0 only where the whole scene is nodata.
         """
         height, width = self.shape
         if height * width <= n:
@@ -206,21 +217,59 @@ def open_scene(source: str | Path, *, inputs: InputSpec, options: SceneOptions) 
 
 
 def _check(scene: Scene, inputs: InputSpec, options: SceneOptions) -> None:
+    sensor = get_sensor(inputs.sensor)
     sample = scene.sample(_REMOTE_SAMPLE_PX if is_remote(scene.source) else _SAMPLE_PX)
     if sample.shape[1] == 0:
         raise FormatError(
             f"{shown(scene.source)}: every pixel is nodata or NaN in the needed bands "
             f"({', '.join(inputs.bands)}); there is nothing to map."
         )
+    scene.radar_unit = _radar_unit(scene, sample, sensor, options)
     if options.states_unit:
         return
-    first = scene.scaling[0]
-    stored = sample.astype(np.float64)
-    for channel, own in enumerate(scene.scaling):  # all channels as if stored like the first
-        if own != first:
-            value = stored[channel] * own.scale + own.offset
-            stored[channel] = (value - first.offset) / first.scale
-    check_unit(stored, scene.dtype, spec=inputs, scaling=first, source=shown(scene.source))
+    channels = scene.channels  # radar was judged above; light against its own training
+    places = {
+        place: channels.stored.index(name)
+        for place, name in enumerate(channels.wanted)
+        if sensor.part(name).quantity == "reflectance"
+    }
+    if places:
+        rows = list(places.values())
+        check_unit(
+            sample[rows],
+            scene.dtype,
+            spec=_only(inputs, list(places)),
+            scaling=[scene.scaling[row] for row in rows],
+            source=shown(scene.source),
+        )
+
+
+def _only(inputs: InputSpec, places: list[int]) -> InputSpec:
+    """Keep some of the model's bands, by 0-based place."""
+    return replace(
+        inputs,
+        bands=tuple(inputs.bands[i] for i in places),
+        mean=tuple(inputs.mean[i] for i in places),
+        std=tuple(inputs.std[i] for i in places),
+        percentiles=tuple(inputs.percentiles[i] for i in places if i < len(inputs.percentiles)),
+    )
+
+
+def _radar_unit(
+    scene: Scene, sample: FloatArray, sensor: Sensor, options: SceneOptions
+) -> RadarUnit:
+    """Tell the unit of radar bands: stated, else by the file's tags, else by the values."""
+    if options.s1_unit is not None:
+        return options.s1_unit
+    if (options.states_unit and sensor.quantity == "db") or scene.radar_tagged:
+        return "db"
+    return scene.channels.unit_of(_scaled(scene, sample), source=shown(scene.source))
+
+
+def _scaled(scene: Scene, sample: FloatArray) -> FloatArray:
+    scale = np.array([s.scale for s in scene.scaling], dtype=np.float32)[:, None]
+    offset = np.array([s.offset for s in scene.scaling], dtype=np.float32)[:, None]
+    return np.asarray(sample * scale + offset, dtype=np.float32)
 
 
 def _open_file(
@@ -238,22 +287,42 @@ def _open_file(
         tags = {**dataset.tags(), **dataset.tags(ns="IMAGERY")}
     if options.bands is not None and len(options.bands) == dataset.count:
         usable = tuple(dataset.indexes)
+    texts = [names[index - 1] for index in usable]
+    channels = plan_channels(options.bands or texts, wanted, sensor)
     found = match_bands(
-        [names[index - 1] for index in usable],
-        wanted,
-        sensor=sensor,
-        source=shown(source),
-        override=options.bands,
+        texts, channels.stored, sensor=sensor, source=shown(source), override=options.bands
     )
     indexes = tuple(usable[i] for i in found)
     product = known_product(source, tags, sensor)
+    units = [tagged_unit(dataset, index) for index in indexes]
+    parts = [sensor.part(name) for name in channels.stored]
     scaling = tuple(
-        scaling_of(dataset.scales[index - 1], dataset.offsets[index - 1], sensor, product, options)
-        for index in indexes
+        scaling_of(
+            dataset.scales[index - 1],
+            dataset.offsets[index - 1],
+            part,
+            product,
+            options.of_part(part, sensor),
+            in_unit=unit is not None,
+        )
+        for index, part, unit in zip(indexes, parts, units, strict=True)
     )
-    nodata = untagged_nodata(dataset.dtypes[indexes[0] - 1], sensor, options)
-    layer = Layer(dataset, indexes, tuple(range(len(indexes))), nodata, source)
-    return Scene(source, name=scene_stem(source), layers=(layer,), scaling=scaling, closing=closing)
+    layers = []
+    for part in dict.fromkeys(parts):
+        rows = tuple(i for i, owner in enumerate(parts) if owner is part)
+        own = tuple(indexes[i] for i in rows)
+        nodata = _nodata(str(dataset.dtypes[own[0] - 1]), part, len(own), options)
+        layers.append(Layer(dataset, own, rows, nodata, source))
+    scene = Scene(
+        source,
+        name=scene_stem(source),
+        layers=tuple(layers),
+        scaling=scaling,
+        channels=channels,
+        closing=closing,
+    )
+    scene.radar_tagged = bool(channels.radar) and all(units[i] == "db" for i in channels.radar)
+    return scene
 
 
 def _open_item(
@@ -268,7 +337,9 @@ def _open_item(
         raise BandError(
             f"{shown(item.source)}: a STAC item names its own bands; leave --bands out."
         )
-    chosen = choose_bands(item, wanted, sensor=sensor)
+    channels = plan_channels([band.description for band in item.bands], wanted, sensor)
+    chosen = choose_bands(item, channels.stored, sensor=sensor)
+    parts = [sensor.part(name) for name in channels.stored]
     opened = {
         href: closing.enter_context(open_raster(href))
         for href in dict.fromkeys(band.href for band in chosen)
@@ -280,23 +351,37 @@ def _open_item(
         dataset = _aligned(opened[band.href], grid, band, closing)
         if band.index not in dataset.indexes:
             raise FormatError(f"{shown(band.href)}: has no band {band.index}, as its item says.")
-        nodata = untagged_nodata(dataset.dtypes[band.index - 1], sensor, options)
+        part = parts[channel]
+        alike = parts.count(part) if part.quantity == "reflectance" else 1
+        nodata = _nodata(str(dataset.dtypes[band.index - 1]), part, alike, options)
         nodata = nodata if band.nodata is None else band.nodata
         layers.append(Layer(dataset, (band.index,), (channel,), nodata, band.href))
     scaling = tuple(
         scaling_of(
             band.scale if band.scale is not None else opened[band.href].scales[band.index - 1],
             band.offset if band.offset is not None else opened[band.href].offsets[band.index - 1],
-            sensor,
+            part,
             product,
-            options,
+            options.of_part(part, sensor),
         )
-        for band in chosen
+        for band, part in zip(chosen, parts, strict=True)
     )
     layers.sort(key=lambda layer: layer.dataset is not grid)
     return Scene(
-        item.source, name=item.name, layers=tuple(layers), scaling=scaling, closing=closing
+        item.source,
+        name=item.name,
+        layers=tuple(layers),
+        scaling=scaling,
+        channels=channels,
+        closing=closing,
     )
+
+
+def _nodata(dtype: str, part: Sensor, bands: int, options: SceneOptions) -> float | None:
+    """Untagged nodata; 0 dB in one radar band is a value, in two at once it is an edge."""
+    if part.quantity == "db" and bands < 2:
+        return None
+    return untagged_nodata(dtype, part, options)
 
 
 def _aligned(dataset: Any, grid: Any, band: AssetBand, closing: ExitStack) -> Any:  # noqa: ANN401 - rasterio is untyped
