@@ -41,6 +41,9 @@ def split_dataset(
     as_paper: Annotated[
         bool, typer.Option("--as-paper", help="Let training and validation share sites.")
     ] = False,
+    dates: Annotated[
+        str, typer.Option(help="all, or all-train-one-held: held sites keep one date each.")
+    ] = "all",
     as_json: AsJson = False,
 ) -> None:
     """Draw train, val and test anew; sites that share ground stay together.
@@ -51,21 +54,26 @@ def split_dataset(
         headframe dataset split chips --fractions 0.7 0.15 0.15 --seed 1
         headframe dataset split chips --stratify target
         headframe dataset split chips --as-paper
+        headframe dataset split chips --dates all-train-one-held
     """
+    from dataclasses import asdict
+
     from headframe.cli import console
     from headframe.datasets.resplit import SplitOptions, resplit
 
-    options = SplitOptions(fractions, seed, stratify, as_paper)
+    options = SplitOptions(fractions, seed, stratify, as_paper, dates)
     with console.progress() as bar:
         report = resplit(dataset, options, progress=bar)
     if as_json:
-        console.emit_json({"chips": report.chips, "sites": report.sites, "moved": report.moved})
+        console.emit_json(asdict(report))
         return
     total = sum(report.chips.values())
     rows = [(name, report.sites[name], n, n / total) for name, n in report.chips.items()]
     console.table(
         f"{dataset}: {report.moved} chips moved", ("split", "sites", "chips", "share"), rows
     )
+    if report.unused:
+        console.say(f"{report.unused} chips of further dates of held sites are unused.")
     if as_paper:
         console.say(
             "Training and validation share sites, as in the paper: validation scores will be "

@@ -13,13 +13,14 @@ from headframe.core.errors import DatasetError, OutputError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.check import identical_chips
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
+from headframe.datasets.dates import MAPPING_NAME, chip_dates, spare_dates
 from headframe.datasets.labels import as_target, read_label
 from headframe.datasets.layout import JOURNAL_NAME, SPLITS, sidecar
 from headframe.datasets.manifest import Manifest, SplitRecord, write_manifest
 from headframe.datasets.splits import check_fractions, group_sites, split_chips, split_sites
 from headframe.io.files import write_json, write_text
 
-MAPPING_NAME = "filename_mapping.csv"
+DATES = ("all", "all-train-one-held")
 BUILT_IN_FIELD = "target"
 """Stratum that every data set has: the share of target pixels of a site, in thirds."""
 
@@ -33,12 +34,17 @@ class SplitOptions:
         seed: seed of the draw.
         stratify: field of ``sites`` in dataset.json, or ``target``.
         as_paper: let training and validation share sites, as the Landsat paper does.
+        dates: ``all``: every chip of a site goes where the site goes. ``all-train-one-held``
+            (papers/002): training sites with all their dates, validation and test sites with one
+            each, drawn by ``dates.spare_dates``; the chips of their other dates lie beside it,
+            listed as unused. Fractions then count sites, not chips.
     """
 
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
     stratify: str | None = None
     as_paper: bool = False
+    dates: str = DATES[0]
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,13 @@ class SplitReport:
         chips: chips by split.
         sites: sites by split.
         moved: chips whose files were moved; 0 for a raw folder, whose splits are only noted.
+        unused: chips of held sites that are in no split.
     """
 
     chips: dict[str, int]
     sites: dict[str, int]
     moved: int
+    unused: int = 0
 
 
 def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -> SplitReport:
@@ -73,12 +81,15 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
         UnknownNameError: no such field to stratify by.
         OutputError: a file cannot be moved or written.
     """
-    check_fractions(options.fractions)
+    check_options(options)
     finish_moves(root)
     dataset = open_dataset(root)
     place = _assign(dataset, options, progress)
+    spare = _spare(dataset, place, options)
     stems = _new_stems(dataset, place)
     manifest = _manifest(dataset, place, stems, options)
+    unused = tuple(f"{c.site}/{stems[c.image]}" for c in dataset.chips() if c.image in spare)
+    manifest = manifest.model_copy(update={"unused": tuple(sorted(unused))})
     if dataset.layout.kind == "raw":
         write_manifest(root, manifest)
         moves: dict[str, str] = {}
@@ -86,7 +97,7 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
         moves = _moves(dataset, place, stems)
         _start_moves(root, moves, manifest)
     moved = {c.key for c in dataset.chips() if str(c.image.relative_to(root)) in moves}
-    chips = Counter(place.values())
+    chips = Counter(split for image, split in place.items() if image not in spare)
     sites: dict[str, set[str]] = defaultdict(set)
     for chip in dataset.chips():
         sites[place[chip.image]].add(chip.site)
@@ -94,7 +105,22 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
         chips={split: chips[split] for split in SPLITS},
         sites={split: len(sites[split]) for split in SPLITS},
         moved=len(moved),
+        unused=len(spare),
     )
+
+
+def check_options(options: SplitOptions) -> None:
+    """Check that options make sense together.
+
+    Raises:
+        DatasetError: fractions that are none, or dates dealt while sites are shared.
+        UnknownNameError: no such way with dates.
+    """
+    check_fractions(options.fractions)
+    if options.dates not in DATES:
+        raise UnknownNameError.of("--dates", options.dates, DATES)
+    if options.dates != DATES[0] and options.as_paper:
+        raise DatasetError("--as-paper shares sites, so --dates has no held sites. Drop one.")
 
 
 def finish_moves(root: Path) -> bool:
@@ -136,9 +162,10 @@ def _assign(dataset: ChipDataset, options: SplitOptions, progress: Progress) -> 
     outlines = dataset.outlines()
     groups = group_sites(outlines, same=links)
     strata = None if options.stratify is None else _strata(dataset, options.stratify)
+    sizes = Counter(chip.site for chip in chips)
     split_of = split_sites(
         groups,
-        chips=Counter(chip.site for chip in chips),
+        chips=sizes if options.dates == DATES[0] else dict.fromkeys(sizes, 1),
         fractions=options.fractions,
         seed=options.seed,
         strata=strata,
@@ -150,6 +177,16 @@ def _assign(dataset: ChipDataset, options: SplitOptions, progress: Progress) -> 
         dealt = split_chips(list(free.values()), fractions=options.fractions[:2], seed=options.seed)
         place |= {image: dealt[key] for image, key in free.items()}
     return place
+
+
+def _spare(
+    dataset: ChipDataset, place: Mapping[Path, str], options: SplitOptions
+) -> frozenset[Path]:
+    """Images of held sites that are left out, since another date of their site is used."""
+    if options.dates == DATES[0]:
+        return frozenset()
+    held = [chip for chip in dataset.chips() if place[chip.image] != "train"]
+    return spare_dates(held, chip_dates(dataset), seed=options.seed, source=dataset.root)
 
 
 def _fixed_order(chips: Sequence[Chip]) -> list[Chip]:
@@ -227,6 +264,7 @@ def _manifest(
         seed=options.seed,
         stratify=options.stratify,
         as_paper=options.as_paper,
+        dates=None if options.dates == DATES[0] else options.dates,
     )
     change = {
         "splits": {split: tuple(names) for split, names in splits.items()},
