@@ -47,6 +47,13 @@ def test_other_metrics_and_levels():
         bootstrap_interval(per_site, metric="iuo")
 
 
+def test_the_mean_over_all_classes_but_the_background():
+    alike = [np.array([[50, 0, 0], [2, 6, 0], [0, 0, 12]])] * 4
+    assert bootstrap_interval(alike, index=None) == (pytest.approx(0.875), pytest.approx(0.875))
+    per_site = sites(9)
+    assert bootstrap_interval(per_site, index=None) == bootstrap_interval(per_site, index=1)
+
+
 def test_one_site_says_nothing_of_the_spread():
     assert np.isnan(bootstrap_interval(sites(1))).all()
     assert np.isnan(bootstrap_interval([np.array([[9, 0], [0, 0]])] * 3)).all()

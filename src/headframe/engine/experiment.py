@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
-from headframe.engine.samples import choose_parts
+from headframe.engine.samples import Parts, choose_parts
 from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
@@ -33,7 +34,8 @@ class Plan:
     """What is run.
 
     Attributes:
-        folds: indices of the folds held out in turn.
+        folds: indices of the folds held out in turn; empty: no folds, the ``test`` split of each
+            recipe's own data set is scored and its ``train`` split learnt from.
         of: number of folds the sites are dealt into.
         fold_seed: seed of the deal.
         seeds: training seeds; every recipe runs every fold with every seed.
@@ -57,10 +59,11 @@ def experiment(
 ) -> tuple[Row, ...]:
     """Run every recipe on every fold with every seed, and write one table.
 
-    Each run lies in ``out/<recipe>/fold<k>-seed<s>`` and leaves a ``record.json`` with the
-    confusion matrix of every chip that was held out. A finished run is not repeated; a killed one
-    goes on from its checkpoint. ``out/table.md``, ``table.csv`` and ``table.png`` hold pooled
-    out-of-fold scores of all folds together, the spread over folds and seeds, and the time.
+    Each run lies in ``out/<recipe>/fold<k>-seed<s>`` (``split-seed<s>`` without folds) and leaves a
+    ``record.json`` with the confusion matrix of every chip that was held out. A finished run is
+    not repeated; a killed one goes on from its checkpoint. ``out/table.md``, ``table.csv`` and
+    ``table.png`` hold pooled scores of all held-out chips together, the spread over folds and
+    seeds, and the time; beside them scores as the papers count, and what a recipe's paper reports.
 
     Args:
         recipes: named differently; each names its data set.
@@ -73,22 +76,27 @@ def experiment(
         One row a recipe.
 
     Raises:
-        DatasetError: two recipes of one name.
+        DatasetError: two recipes of one name, or nothing to score in a data set.
     """
     names = [recipe.name for recipe in recipes]
     if len(set(names)) != len(names):
         raise DatasetError(f"recipes must have different names; got {', '.join(names)}.")
     records: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for fold in plan.folds:
-        for seed in plan.seeds:
-            for recipe in recipes:
-                held = FoldSection(index=fold, of=plan.of, seed=plan.fold_seed)
-                single = recipe.with_data(fold=held).with_train(seed=seed)
-                folder = out / recipe.name / f"fold{fold}-seed{seed}"
-                record = _one_run(single, folder, plan, hardware, progress)
-                records[recipe.name].append(record)
-                rows = tuple(Row.of(name, found) for name, found in records.items() if found)
-                write_tables(rows, out)
+    held: list[FoldSection | None] = [
+        FoldSection(index=fold, of=plan.of, seed=plan.fold_seed) for fold in plan.folds
+    ]
+    for fold, seed, recipe in product(held or [None], plan.seeds, recipes):
+        single = recipe.with_data(fold=fold).with_train(seed=seed)
+        part = "split" if fold is None else f"fold{fold.index}"
+        folder = out / recipe.name / f"{part}-seed{seed}"
+        record = _one_run(single, folder, plan, hardware, progress)
+        records[recipe.name].append(record)
+        rows = tuple(
+            Row.of(r, records[r.name], dataset=Path(r.data.dataset).name)
+            for r in recipes
+            if records[r.name]
+        )
+        write_tables(rows, out)
     return rows
 
 
@@ -107,6 +115,7 @@ def _one_run(
         if found.get("output") == output:
             return found
     dataset = open_dataset(Path(recipe.data.dataset))
+    _test_parts(dataset, recipe)  # before hours of training
     if recipe.model.architecture == TREES:
         record = _trees(recipe, dataset)
     else:
@@ -129,7 +138,7 @@ def _network(
     bundle = load_bundle(result.bundle).with_options(
         threshold=output.threshold, test_flips=output.test_flips, test_zoom=output.test_zoom
     )
-    parts = choose_parts(dataset, recipe.data)
+    parts = _test_parts(dataset, recipe)
     plain = bundle.with_options(test_flips=1, test_zoom=1.0)
     found = evaluate_chips(bundle, dataset, parts.test)
     once = found if plain.spec == bundle.spec else evaluate_chips(plain, dataset, parts.test)
@@ -141,9 +150,18 @@ def _network(
     }
 
 
-def _trees(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
-
+def _test_parts(dataset: ChipDataset, recipe: Recipe) -> Parts:
     parts = choose_parts(dataset, recipe.data)
+    if not parts.test:
+        raise DatasetError(
+            f"{dataset.root}: no chip to score recipe {recipe.name} on. Give folds, or a data set "
+            "with a test split."
+        )
+    return parts
+
+
+def _trees(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
+    parts = _test_parts(dataset, recipe)
     began = time.perf_counter()
     confusions = boosted_trees_fold(
         dataset, train_chips=parts.train, test_chips=parts.test, seed=recipe.train.seed

@@ -3,27 +3,31 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from headframe.engine.recipe import PaperSection, Recipe
 from headframe.io.files import replacing, write_text
 from headframe.metrics.bootstrap import bootstrap_interval
 from headframe.metrics.confusion import Counts, total
-from headframe.metrics.scores import scores
+from headframe.metrics.scores import PAPER, scores
 
-_TARGET = -1
+_REPORTED = ("iou", "f1", "precision", "recall", "accuracy")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe over its folds and seeds; scores of the target class in 0-1.
+    """One recipe over its folds and seeds; scores in 0-1.
+
+    With two classes the scores are the target's, with more the mean over all but the background.
 
     Attributes:
         recipe: its name.
+        dataset: folder name of the data.
         runs: number of runs.
         iou: pooled over all held-out chips (mean over seeds).
         iou_one_view: the same from one view of each chip at its own size.
@@ -37,9 +41,13 @@ class Row:
         recall: pooled.
         parameters: of the network; 0 for trees.
         seconds: mean training time of a run.
+        as_paper: the scores as the papers count them: imagewise, absent classes as in
+            ``metrics.scores.PAPER``, mean over all classes, background included.
+        paper: what the recipe's paper reports, or None.
     """
 
     recipe: str
+    dataset: str
     runs: int
     iou: float
     iou_one_view: float
@@ -53,19 +61,24 @@ class Row:
     recall: float
     parameters: int
     seconds: float
+    as_paper: Mapping[str, float]
+    paper: PaperSection | None
 
     @classmethod
-    def of(cls, recipe: str, records: Sequence[Mapping[str, Any]]) -> "Row":
+    def of(cls, recipe: Recipe, records: Sequence[Mapping[str, Any]], *, dataset: str) -> "Row":
         """Sum up the records of one recipe's runs."""
         seeds = sorted({record["seed"] for record in records})
         by_seed = [[r for r in records if r["seed"] == seed] for seed in seeds]
         ious = [_iou(_matrices(group, "chips")) for group in by_seed]
         one_view = [_iou(_matrices(group, "chips_one_view")) for group in by_seed]
-        pooled = scores(_matrices(records, "chips")).of(_TARGET)
+        every = _matrices(records, "chips")
+        pooled = _summary(every)
         per_run = [_iou(_matrices([record], "chips")) for record in records]
-        low, high = bootstrap_interval(_by_site(by_seed[0]), index=_TARGET)
+        sites = _by_site(by_seed[0])
+        low, high = bootstrap_interval(sites, index=1 if len(every[0]) == 2 else None)
         return cls(
-            recipe=recipe,
+            recipe=recipe.name,
+            dataset=dataset,
             runs=len(records),
             iou=float(np.mean(ious)),
             iou_one_view=float(np.mean(one_view)),
@@ -79,7 +92,20 @@ class Row:
             recall=pooled["recall"],
             parameters=int(records[0]["parameters"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
+            as_paper=scores(_counted(every), mode="imagewise", zero_division=PAPER).mean(),
+            paper=recipe.paper,
         )
+
+    def flat(self) -> dict[str, Any]:
+        """All figures in one level, for CSV and JSON; nothing reported is None."""
+        value = asdict(self)
+        del value["as_paper"], value["paper"]
+        for name in _REPORTED:
+            value[f"as_paper_{name}"] = self.as_paper[name]
+        value["paper_row"] = f"{self.paper.table}, {self.paper.row}" if self.paper else None
+        for name in _REPORTED:
+            value[f"paper_{name}"] = getattr(self.paper, name) if self.paper else None
+        return value
 
 
 def _matrices(records: Sequence[Mapping[str, Any]], key: str) -> list[Counts]:
@@ -94,8 +120,18 @@ def _by_site(records: Sequence[Mapping[str, Any]]) -> list[Counts]:
     return [total(found, found[0].shape[0]) for found in sites.values()]
 
 
+def _counted(confusions: list[Counts]) -> list[Counts]:
+    """Leave out chips without a counted pixel."""
+    return [counts for counts in confusions if counts.any()] or confusions
+
+
+def _summary(confusions: Sequence[Counts]) -> dict[str, float]:
+    """Pooled scores of the target, or with more classes the mean over all but the background."""
+    return scores(confusions).mean(skip_background=True)
+
+
 def _iou(confusions: Sequence[Counts]) -> float:
-    return scores(confusions).of(_TARGET)["iou"]
+    return _summary(confusions)["iou"]
 
 
 def write_tables(rows: Sequence[Row], out: Path) -> None:
@@ -103,9 +139,10 @@ def write_tables(rows: Sequence[Row], out: Path) -> None:
     ranked = sorted(rows, key=lambda row: row.iou, reverse=True)
     write_text(out / "table.md", _markdown(ranked))
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+    lines = [row.flat() for row in ranked]
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in ranked)
+    writer.writerows(lines)
     write_text(out / "table.csv", text.getvalue())
     _draw(ranked, out / "table.png")
 
@@ -122,7 +159,29 @@ def _markdown(rows: Sequence[Row]) -> str:
         f"| {r.precision:.3f} | {r.recall:.3f} | {r.parameters / 1e6:.2f} M | {r.seconds:.0f} |"
         for r in rows
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_paper_table(rows)]) + "\n"
+
+
+def _paper_table(rows: Sequence[Row]) -> list[str]:
+    """Ours as the papers count beside what they report; nothing where no recipe names a paper."""
+    if not any(row.paper for row in rows):
+        return []
+    head = "| recipe | published row | data used | " + " | ".join(
+        f"{name}: paper / ours" for name in _REPORTED
+    )
+    lines = ["", f"{head} |", "|---" * (3 + len(_REPORTED)) + "|"]
+    for row in rows:
+        if row.paper is None:
+            continue
+        cells = [
+            f"{'-' if reported is None else f'{reported:.3f}'} / {row.as_paper[name]:.3f}"
+            for name in _REPORTED
+            for reported in (getattr(row.paper, name),)
+        ]
+        where = f"{row.paper.table}, {row.paper.row}"
+        lines.append(f"| {row.recipe} | {where} | {row.dataset} | {' | '.join(cells)} |")
+    lines += ["", "Ours in this second table: imagewise, absent classes as the papers count them."]
+    return lines
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:

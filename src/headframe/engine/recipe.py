@@ -28,7 +28,8 @@ class ModelSection(_Section):
     architecture: str = "unet"
     options: dict[str, Any] = Field(default_factory=dict)
     init: str = Field(
-        default="imagenet", description="imagenet, none, or a model bundle to go on from"
+        default="imagenet",
+        description="imagenet, none, a model bundle to go on from, or a file of encoder weights",
     )
 
 
@@ -170,6 +171,18 @@ class OutputSection(_Section):
     limits: str = Field(default="", description="what the model is not good at, for its card")
 
 
+class PaperSection(_Section):
+    """What a paper reports for the row that the recipe stands for; shown beside our figures."""
+
+    table: str = Field(description="the paper and its table, e.g. 'components, Table 3'")
+    row: str = Field(description="the row and column, e.g. 'Model 1, RGB'")
+    iou: float | None = Field(default=None, ge=0, le=1)
+    f1: float | None = Field(default=None, ge=0, le=1)
+    precision: float | None = Field(default=None, ge=0, le=1)
+    recall: float | None = Field(default=None, ge=0, le=1)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+
+
 class Recipe(_Section):
     """How one model is trained: every number that matters, and no code."""
 
@@ -180,6 +193,7 @@ class Recipe(_Section):
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
     output: OutputSection = OutputSection()
+    paper: PaperSection | None = None
 
     def with_data(self, **changes: Any) -> "Recipe":  # noqa: ANN401 - values of DataSection
         """Copy with fields of ``data`` changed."""

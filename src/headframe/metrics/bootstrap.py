@@ -6,13 +6,13 @@ import numpy as np
 
 from headframe.core.errors import UnknownNameError
 from headframe.metrics.confusion import Counts
-from headframe.metrics.scores import LEFT_OUT, METRICS, ZeroDivision, per_image_scores
+from headframe.metrics.scores import LEFT_OUT, METRICS, ZeroDivision, nanmean, per_image_scores
 
 
 def bootstrap_interval(
     per_site: Sequence[Counts],
     *,
-    index: int = 1,
+    index: int | None = 1,
     metric: str = "iou",
     level: float = 0.95,
     draws: int = 2000,
@@ -26,7 +26,7 @@ def bootstrap_interval(
 
     Args:
         per_site: one (K, K) confusion matrix a site, rows the truth.
-        index: the class scored.
+        index: the class scored; None for the mean over all classes but the background.
         metric: one of ``METRICS``.
         level: share of the draws that the interval holds, in (0, 1).
         draws: number of resamples, each of as many sites as there are.
@@ -48,7 +48,8 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     times = rng.multinomial(sites, np.full(sites, 1 / sites), size=draws)  # (D, S)
     drawn = np.einsum("ds,sij->dij", times.astype(np.float64), stack)
-    values = per_image_scores(drawn, zero_division)[metric][:, index]
+    per_class = per_image_scores(drawn, zero_division)[metric]  # (D, K)
+    values = nanmean(per_class[:, 1:].T) if index is None else per_class[:, index]
     values = values[~np.isnan(values)]
     if values.size == 0:
         return float("nan"), float("nan")

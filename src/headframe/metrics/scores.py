@@ -63,7 +63,7 @@ class Scores:
     def mean(self, *, skip_background: bool = False) -> dict[str, float]:
         """Mean over classes, NaN left out; NaN where no class has a score."""
         first = 1 if skip_background else 0
-        return {name: float(_nanmean(values[first:])) for name, values in self.per_class.items()}
+        return {name: float(nanmean(values[first:])) for name, values in self.per_class.items()}
 
 
 def scores(
@@ -100,7 +100,7 @@ def scores(
     correct = np.trace(stack, axis1=1, axis2=2)
     overall = _ratio(correct, total, zero_division.accuracy)
     return Scores(
-        {name: _nanmean(values) for name, values in per_image.items()}, float(_nanmean(overall))
+        {name: nanmean(values) for name, values in per_image.items()}, float(nanmean(overall))
     )
 
 
@@ -132,7 +132,7 @@ def _ratio(part: Floats, whole: Floats, empty: float) -> Floats:
     return np.divide(part, whole, out=np.full(whole.shape, empty, np.float64), where=whole > 0)
 
 
-def _nanmean(values: Floats) -> Floats:
+def nanmean(values: Floats) -> Floats:
     """Mean over the first axis without NaN; NaN where nothing is left."""
     known = ~np.isnan(values)
     return _ratio(
