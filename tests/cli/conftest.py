@@ -94,13 +94,13 @@ def bundle(folder):
     )
     spec = ModelSpec(
         name="random",
-        architecture="unet",
-        options={"decoder": "fpn"},
+        architecture="fpn",
+        options={},
         inputs=inputs,
         classes=binary_class_map("tailings"),
         patch_px=64,
     )
-    network = build_network("unet", names, 1, spec.options)
+    network = build_network("fpn", names, 1, spec.options)
     save_bundle(Bundle(spec, network.eval()), folder)
     return folder
 

@@ -81,7 +81,7 @@ def desk(make, model, tmp_path):
     text = make.kml("alpha").replace("</Document></kml>", "") + second
     made.polygons.write_text(text, encoding="utf-8")
     made.recipe.write_text(
-        "model: {init: none, options: {decoder: fpn}}\ndata: {all_sites: true}\n"
+        "model: {architecture: fpn, init: none}\ndata: {all_sites: true}\n"
         "train: {steps: 2, batch: 2, crop_px: 32}\n",
         encoding="utf-8",
     )

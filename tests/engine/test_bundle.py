@@ -35,15 +35,15 @@ def bundle():
     torch.manual_seed(3)
     spec = ModelSpec(
         name="toy",
-        architecture="unet",
-        options={"decoder": "fpn"},
+        architecture="fpn",
+        options={},
         inputs=INPUTS,
         classes=binary_class_map("tailings"),
         patch_px=64,
         training={"sites": ["a"], "limits": "Drawn pixels only."},
         metrics={"iou": 0.5},
     )
-    network = build_network("unet", INPUTS.bands, 1, spec.options).eval()
+    network = build_network("fpn", INPUTS.bands, 1, spec.options).eval()
     return Bundle(spec, network)
 
 
@@ -128,7 +128,7 @@ def test_corrupted_weights_are_named(bundle, tmp_path):
     ("change", "match"),
     [
         ({"architecture": "unett"}, "unknown architecture"),
-        ({"options": {"decoder": "unet"}}, "does not fit"),
+        ({"architecture": "unet"}, "does not fit"),
         ({"threshold": 2}, "threshold"),
         ({"surprise": 1}, "surprise"),
         ({"format": 99}, "format 99"),

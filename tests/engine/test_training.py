@@ -50,7 +50,7 @@ def raw_dataset(tmp_path_factory):
 def recipe(root, **train_changes):
     value = {
         "name": "toy",
-        "model": {"options": {"decoder": "fpn"}, "init": "none"},
+        "model": {"architecture": "fpn", "init": "none"},
         "data": {"dataset": str(root), "all_sites": True},
         "train": {"steps": 6, "batch": 2, "crop_px": 32, "checkpoint_every": 2, "ema": 0.9}
         | train_changes,

@@ -23,9 +23,9 @@ from headframe.engine.panels import draw_samples
 from headframe.engine.recipe import Recipe, load_recipe, save_recipe
 from headframe.engine.run import CHECKPOINT, Run, Validate
 from headframe.engine.samples import ChipStore, Parts, choose_parts, measure_inputs, model_classes
-from headframe.engine.weights import imagenet_state, load_checkpoint
+from headframe.engine.weights import encoder_start, load_checkpoint, names_bundle
 from headframe.io.files import write_json
-from headframe.models.registry import build_network
+from headframe.models.registry import build_network, encoder_of
 
 RECIPE = "recipe.yaml"
 RESULT = "result.json"
@@ -157,7 +157,7 @@ def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning'
 def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progress) -> Bundle:
     """Build the untrained bundle: network, statistics, classes."""
     init = recipe.model.init
-    first = None if init in ("imagenet", "none") else load_bundle(init)
+    first = load_bundle(init) if names_bundle(init) else None
     if first is None:
         inputs = measure_inputs(
             dataset,
@@ -180,11 +180,14 @@ def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progres
         test_zoom=recipe.output.test_zoom,
         license=recipe.output.license,
     )
-    options = dict(spec.options)
-    if init == "imagenet":
-        encoder = str(options.get("encoder", "tf_efficientnet_lite0"))
-        options["encoder_state"] = imagenet_state(encoder)
-    network = build_network(spec.architecture, spec.inputs.bands, out_channels(spec), options)
+    encoder = encoder_of(spec.architecture, spec.options)
+    network = build_network(
+        spec.architecture,
+        spec.inputs.bands,
+        out_channels(spec),
+        spec.options,
+        encoder_state=encoder_start(init, encoder) if first is None else None,
+    )
     if first is not None:
         _copy_matching(first, network)
     return Bundle(spec, network)

