@@ -1,9 +1,10 @@
 """Training on Lightning Fabric: a run is a pure function of its recipe and its step."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -50,6 +51,24 @@ AUTO = Hardware()
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Someone who follows a run by its validations and may end it.
+
+    Attributes:
+        seen: called with step, steps and IoU after each validation; what it raises ends the run,
+            which can be resumed.
+        times: validations of a run whose recipe asks for none, evenly spread.
+        part: which part of the data is measured, and early stopping goes by.
+        measure: name of the last IoU in the result.
+    """
+
+    seen: Callable[[int, int, float], None]
+    times: int = 10
+    part: Literal["validation", "test"] = "validation"
+    measure: str = "validation_iou"
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """What a run leaves behind.
 
@@ -69,6 +88,7 @@ def train(
     resume: bool = False,
     hardware: Hardware = AUTO,
     progress: Progress = SILENT,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train one model into a run folder.
 
@@ -82,6 +102,7 @@ def train(
         resume: go on with what is in ``out``; a finished run returns at once.
         hardware: Lightning's flags.
         progress: told of every step.
+        watch: told of every validation.
 
     Raises:
         RecipeError: ``resume`` with another recipe, or a recipe that cannot be built.
@@ -94,6 +115,8 @@ def train(
         return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
     dataset = open_dataset(Path(recipe.data.dataset))
     parts = choose_parts(dataset, recipe.data)
+    if watch is not None and watch.part == "test":
+        parts = replace(parts, validation=parts.test)
     fabric = Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -105,13 +128,16 @@ def train(
     torch.manual_seed(recipe.train.seed)
     steps = recipe.train.steps_for(len(parts.train), world=fabric.world_size)
     recipe = recipe.with_train(steps=steps)
+    if watch is not None and not recipe.train.validate_every:
+        recipe = recipe.with_train(validate_every=max(1, steps // watch.times))
     bundle = _start(recipe, dataset, parts, progress)
     run = Run(fabric, recipe, bundle, out)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
     store = ChipStore(dataset, parts.train, data=recipe.data, inputs=bundle.spec.inputs)
-    run.fit(store, _validator(dataset, parts.validation), progress)
-    return _finish(run, store, dataset, parts)
+    validate = _validator(dataset, parts.validation)
+    run.fit(store, validate if watch is None else _watched(validate, run, watch), progress)
+    return _finish(run, store, dataset, parts, watch.measure if watch else "validation_iou")
 
 
 def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -230,11 +256,23 @@ def _validator(dataset: ChipDataset, chips: tuple[Chip, ...]) -> Validate:
     return validate
 
 
-def _finish(run: Run, store: ChipStore, dataset: ChipDataset, parts: Parts) -> TrainResult:
+def _watched(validate: Validate, run: Run, watch: Watch) -> Validate:
+    def measured(bundle: Bundle) -> float | None:
+        value = validate(bundle)
+        if value is not None:
+            watch.seen(run.step, run.recipe.train.steps, value)
+        return value
+
+    return measured
+
+
+def _finish(
+    run: Run, store: ChipStore, dataset: ChipDataset, parts: Parts, measure: str
+) -> TrainResult:
     """Write bundle, pictures and result; the result last, as the sign of a finished run."""
     bundle = run.trained()
     validated = _validator(dataset, parts.validation)(bundle)
-    measured = {} if validated is None else {"validation_iou": round(validated, 4)}
+    measured = {} if validated is None else {measure: round(validated, 4)}
     recipe = run.recipe
     training = {
         "dataset": dataset.root.name,
