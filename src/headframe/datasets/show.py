@@ -60,7 +60,12 @@ def contact_sheet(
     for chip in chips:
         arrays = dataset.read(chip, target="full")
         if not arrays.empty:
-            picture = draw_chip(arrays, dataset.bands, target=len(dataset.manifest.classes) - 1)
+            picture = draw_chip(
+                arrays,
+                dataset.bands,
+                target=len(dataset.manifest.classes) - 1,
+                width_px=max(1, -(-max(arrays.label.shape) // chip_px)),
+            )
             if arrays.bits is not None:
                 there |= int(np.bitwise_or.reduce(arrays.bits[arrays.label != IGNORE_INDEX]))
             cells.append(_cell(picture, chip, chip_px))
@@ -72,11 +77,14 @@ def contact_sheet(
     return len(cells)
 
 
-def draw_chip(arrays: ChipArrays, bands: tuple[str, ...], *, target: int) -> _Picture:
+def draw_chip(
+    arrays: ChipArrays, bands: tuple[str, ...], *, target: int, width_px: int = 1
+) -> _Picture:
     """Draw one chip in its colours (H, W, 3), stretched from 2 to 98 %, classes outlined.
 
     Chips without red, green and blue are drawn in grey from their first band. Outlines lie just
-    inside the classes: cloud and ``target``, or each component in its own colour.
+    inside the classes, ``width_px`` wide: those of cloud and ``target``, or each component's in its
+    own colour.
     """
     colors = ("red", "green", "blue")
     chosen = [bands.index(c) for c in colors] if set(colors) <= set(bands) else [0, 0, 0]
@@ -94,8 +102,8 @@ def draw_chip(arrays: ChipArrays, bands: tuple[str, ...], *, target: int) -> _Pi
     else:
         layers = [(arrays.label == 1, CLOUD_OUTLINE), (arrays.label == target, OUTLINE)]
     for inside, color in layers:
-        edge = inside & ~ndimage.binary_erosion(inside, border_value=1)
-        picture[edge] = color
+        core = ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
+        picture[inside & ~core] = color
     return picture
 
 
