@@ -14,12 +14,15 @@ import typer
 
 from headframe.cli.dataset_layers import bits, layers
 from headframe.cli.dataset_sites import fetch, join_sites
+from headframe.cli.dataset_tiles import mosaic, tile
 
 app = typer.Typer(no_args_is_help=True)
 app.command("layers")(layers)
 app.command("bits")(bits)
 app.command("fetch")(fetch)
 app.command("sites")(join_sites)
+app.command("tile")(tile)
+app.command("mosaic")(mosaic)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.", metavar="DATASET")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -66,6 +66,7 @@ def read_polygons(
     layer: str | None = None,
     stratum_field: str | None = None,
     class_field: str | None = None,
+    need_site: bool = True,
 ) -> PolygonLayer:
     """Read polygons and the site each belongs to.
 
@@ -81,6 +82,8 @@ def read_polygons(
         stratum_field: field kept as column ``stratum``, if one is wanted.
         class_field: field kept as column ``class``, if one is wanted; without ``site_field``
             polygons then belong to no site (``""``), whatever fields there are.
+        need_site: whether a file without ``site`` and ``name`` is refused; else its polygons
+            belong to no site. A ``site_field`` that is asked for must be there in any case.
 
     Returns:
         The layer in EPSG:4326; edges of other systems are densified before they are reprojected.
@@ -112,7 +115,9 @@ def read_polygons(
         frame = _read_ogr(path, suffix, layer)
         placeless = class_field is not None and site_field is None
         names = _ogr_field(frame, ("name",), path, default="")
-        sites = [""] * len(frame) if placeless else _ogr_sites(frame, site_field, path)
+        sites = (
+            [""] * len(frame) if placeless else _ogr_sites(frame, site_field, path, need=need_site)
+        )
         extra = {
             column: _ogr_field(frame, (field,), path, option=option)
             for column, field, option in _extra_fields(stratum_field, class_field)
@@ -317,8 +322,12 @@ def _polygon_layer(path: Path) -> str | None:
     return names[0] if names else None
 
 
-def _ogr_sites(frame: gpd.GeoDataFrame, site_field: str | None, path: Path) -> list[str]:
-    return _ogr_field(frame, (site_field,) if site_field else ("site", "name"), path)
+def _ogr_sites(
+    frame: gpd.GeoDataFrame, site_field: str | None, path: Path, *, need: bool
+) -> list[str]:
+    if site_field:
+        return _ogr_field(frame, (site_field,), path)
+    return _ogr_field(frame, ("site", "name"), path, default=None if need else "")
 
 
 def _ogr_field(

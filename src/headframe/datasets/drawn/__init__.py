@@ -1,5 +1,6 @@
 """Generated scenes with exact truth."""
 
+from headframe.datasets.drawn.bandfiles import write_band_files
 from headframe.datasets.drawn.files import write_kml, write_scene, write_truth
 from headframe.datasets.drawn.landsat import LANDSAT_BANDS, draw_landsat_chip
 from headframe.datasets.drawn.landscape import PARTS, DrawnScene, draw_landscape
@@ -10,6 +11,7 @@ __all__ = [
     "DrawnScene",
     "draw_landsat_chip",
     "draw_landscape",
+    "write_band_files",
     "write_kml",
     "write_scene",
     "write_truth",

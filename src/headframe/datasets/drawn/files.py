@@ -33,7 +33,7 @@ def write_scene(scene: DrawnScene, path: Path) -> None:
         "SEED": str(scene.seed),
         "DATE": scene.date.isoformat(),
     }
-    _write(path, scene.bands, scene.geobox, names=scene.band_names, nodata=0, tags=tags)
+    write_bands(path, scene.bands, scene.geobox, names=scene.band_names, nodata=0, tags=tags)
 
 
 def write_truth(scene: DrawnScene, path: Path) -> None:
@@ -43,7 +43,7 @@ def write_truth(scene: DrawnScene, path: Path) -> None:
         OutputError: ``path`` cannot be written.
     """
     tags = {"DRAWN": "yes"}
-    _write(path, scene.truth[None], scene.geobox, names=("tailings",), nodata=None, tags=tags)
+    write_bands(path, scene.truth[None], scene.geobox, names=("tailings",), nodata=None, tags=tags)
 
 
 def write_kml(frames: Sequence[gpd.GeoDataFrame], path: Path) -> None:
@@ -92,15 +92,20 @@ def _ring(polygon: ElementTree.Element, tag: str, ring: shapely.LinearRing) -> N
     _child(line, "coordinates", text)
 
 
-def _write(
+def write_bands(
     path: Path,
     bands: NDArray[np.generic],
     geobox: GeoBox,
     *,
     names: Sequence[str],
-    nodata: int | None,
     tags: dict[str, str],
+    nodata: int | None = 0,
 ) -> None:
+    """Write (C, H, W) as a tiled GeoTIFF whose bands are described by ``names``.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
     count, height, width = bands.shape
     profile = {
         "driver": "GTiff",
