@@ -31,6 +31,9 @@ def evaluate(
     boundary_px: Annotated[
         int, typer.Option(min=1, help="Width of the boundary of boundary IoU, pixels.")
     ] = 3,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only sites with this fact: material=RR; repeat it.")
+    ] = None,
     sensor: Annotated[
         str | None, typer.Option(help="Sensor of a folder without dataset.json.")
     ] = None,
@@ -47,9 +50,12 @@ def evaluate(
         headframe evaluate runs/unet DATASET --split val --by site --out evaluation
 
         headframe evaluate tailings-s2-rgb DATASET --json
+
+        headframe evaluate runs/general DATASET --split test --where material=RR
     """
     from headframe.cli import console
     from headframe.datasets.chips import open_dataset
+    from headframe.datasets.sitefacts import only_sites, parse_conditions
     from headframe.engine.bundle import load_bundle
     from headframe.engine.evaluate import evaluate as run_evaluation
 
@@ -60,6 +66,8 @@ def evaluate(
     bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
     named = None if bands is None else tuple(band.strip() for band in bands.split(","))
     opened = open_dataset(dataset, sensor=sensor, bands=named)
+    if where:
+        opened = only_sites(opened, parse_conditions(where))
     with console.progress() as progress:
         found = run_evaluation(
             bundle,

@@ -1,9 +1,13 @@
 """`headframe experiment`: a set of recipes, by folds and seeds, in one table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from headframe.engine.experiment import Plan
+    from headframe.engine.recipe import Recipe
 
 
 def experiment(
@@ -19,6 +23,10 @@ def experiment(
     own_split: Annotated[
         bool, typer.Option("--own-split", help="No folds: train and test splits of the data set.")
     ] = False,
+    by_fact: Annotated[
+        str | None,
+        typer.Option(help="Fact of the sites: one general model against one for each value."),
+    ] = None,
     fold_seed: Annotated[int, typer.Option(help="Seed of the deal into folds.")] = 42,
     seed: Annotated[list[int] | None, typer.Option(help="Training seeds; repeat it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of every run.")] = None,
@@ -36,6 +44,8 @@ def experiment(
         headframe experiment recipes/tailings/*.yaml --data DS --out screen --only-fold 0
 
         headframe experiment recipes/components/table3/*.yaml --data DS --out t3 --own-split
+
+        headframe experiment general.yaml --data DS --out t4 --own-split --by-fact material
     """
     from headframe.cli import console
     from headframe.engine.experiment import Plan
@@ -54,6 +64,9 @@ def experiment(
         fold_seed=fold_seed,
         seeds=tuple(seed or (0,)),
     )
+    if by_fact is not None:
+        _compare(chosen, by_fact, plan=plan, out=out, accelerator=accelerator, as_json=as_json)
+        return
     with console.progress() as progress:
         rows = run_experiment(
             chosen, plan=plan, out=out, hardware=Hardware(accelerator), progress=progress
@@ -79,3 +92,44 @@ def experiment(
         ],
     )
     console.say(f"Tables: {out / 'table.md'}, {out / 'table.csv'}, {out / 'table.png'}")
+
+
+def _compare(
+    recipes: "list[Recipe]",
+    fact: str,
+    *,
+    plan: "Plan",
+    out: Path,
+    accelerator: str,
+    as_json: bool,
+) -> None:
+    """Compare a general model with one for each value of a fact; print the table."""
+    from headframe.cli import console
+    from headframe.engine.by_fact import compare_by_fact, folder_name
+    from headframe.engine.training import Hardware
+
+    if len(recipes) != 1:
+        raise typer.BadParameter("give one recipe, the general model's.", param_hint="--by-fact")
+    with console.progress() as progress:
+        rows = compare_by_fact(
+            recipes[0],
+            fact,
+            plan=plan,
+            out=out,
+            hardware=Hardware(accelerator),
+            progress=progress,
+        )
+    if as_json:
+        console.emit_json([row.flat() for row in rows])
+        return
+    names = ("iou", "recall", "precision", "accuracy")
+    console.table(
+        f"{recipes[0].name}: own model / general model on the test sites of each {fact}",
+        (fact, "sites", *names),
+        [
+            (row.value, row.sites, *(f"{row.own[n]:.3f} / {row.general[n]:.3f}" for n in names))
+            for row in rows
+        ],
+    )
+    stem = f"by-{folder_name(fact)}"
+    console.say(f"Tables: {out / f'{stem}.md'}, {out / f'{stem}.csv'}")

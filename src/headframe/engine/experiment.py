@@ -89,7 +89,7 @@ def experiment(
         single = recipe.with_data(fold=fold).with_train(seed=seed)
         part = "split" if fold is None else f"fold{fold.index}"
         folder = out / recipe.name / f"{part}-seed{seed}"
-        record = _one_run(single, folder, plan, hardware, progress)
+        record = run_once(single, folder, plan, hardware, progress)
         records[recipe.name].append(record)
         rows = tuple(
             Row.of(r, records[r.name], dataset=Path(r.data.dataset).name)
@@ -100,7 +100,7 @@ def experiment(
     return rows
 
 
-def _one_run(
+def run_once(
     recipe: Recipe, folder: Path, plan: Plan, hardware: Hardware, progress: Progress
 ) -> dict[str, Any]:
     """Train and score one fold, or read what an earlier call found.
