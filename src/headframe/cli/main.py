@@ -52,6 +52,7 @@ VERBS: dict[str, Verb] = {
     "tune": Verb("headframe.cli.tune", "tune", "Search a space of recipes for the best."),
     "evaluate": Verb("headframe.cli.evaluate", "evaluate", "Score a model on a data set."),
     "map": Verb("headframe.cli.map", "map_scene", "Map whole scenes into GIS files."),
+    "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),
 }
