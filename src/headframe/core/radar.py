@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from headframe.core.errors import UnitError
+from headframe.core.errors import UnitError, UnknownNameError
 
 RadarUnit = Literal["db", "power"]
 
@@ -18,9 +18,24 @@ FLOOR_POWER = 1e-6
 """Power below this is taken as this before the logarithm: -60 dB, far below what a sensor sees."""
 RATIO_FACTOR_DB = 10.0
 """The paper divides VV by ten times VH, which is 10 dB."""
+RATIO_FORM = "VV/(10 VH) in dB"
 
 _MOST_POWER = 100.0
 _CLOSE = 1e-3
+
+
+def parse_radar_unit(text: str | None) -> RadarUnit | None:
+    """Check a unit that a person wrote; None passes.
+
+    Raises:
+        UnknownNameError: neither ``db`` nor ``power``.
+    """
+    for unit in RADAR_UNITS:
+        if text == unit:
+            return unit
+    if text is not None:
+        raise UnknownNameError.of("--s1-unit", text, RADAR_UNITS)
+    return None
 
 
 def to_db(power: FloatArray) -> FloatArray:
@@ -97,7 +112,7 @@ def name_ratio(band: FloatArray, *, vv_db: FloatArray, vh_db: FloatArray) -> str
     with np.errstate(all="ignore"):
         difference = vv_db - vh_db
         forms = {
-            "VV/(10 VH) in dB": difference - np.float32(RATIO_FACTOR_DB),
+            RATIO_FORM: difference - np.float32(RATIO_FACTOR_DB),
             "VV/VH in dB": difference,
             "VV/VH in linear power": to_power(difference),
             "VV/(10 VH) in linear power": to_power(difference) / 10,

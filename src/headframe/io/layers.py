@@ -177,6 +177,18 @@ class Layer:
         Raises:
             FormatError: the file cannot be read there.
         """
+        raw, valid = self.read_each(window)
+        return raw, np.asarray(valid.all(axis=0))
+
+    def read_each(self, window: Window) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Read stored numbers and, band by band, where they are data; both (C, h, w).
+
+        Args:
+            window: within the raster, pixels.
+
+        Raises:
+            FormatError: the file cannot be read there.
+        """
         part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         with gdal_reading(self.source):
             stored = self.dataset.read(self.indexes, window=part)
@@ -184,21 +196,21 @@ class Layer:
         with np.errstate(over="ignore", invalid="ignore"):
             raw = stored.astype(np.float32)
         if raw.dtype != stored.dtype or stored.dtype.kind == "f":
-            valid &= np.isfinite(raw).all(axis=0)
+            valid &= np.isfinite(raw)
         return raw, valid
 
     def _valid(
         self, stored: npt.NDArray[Any], part: rasterio.windows.Window
     ) -> npt.NDArray[np.bool_]:
-        valid: npt.NDArray[np.bool_] = np.ones(stored.shape[1:], dtype=np.bool_)
+        valid: npt.NDArray[np.bool_] = np.ones(stored.shape, dtype=np.bool_)
         known = self._has_mask()
         if known:
             valid &= self.dataset.read_masks(self.indexes[0], window=part) > 0
-        for values, index in zip(stored, self.indexes, strict=True):
+        for band, (values, index) in enumerate(zip(stored, self.indexes, strict=True)):
             nodata = self.dataset.nodatavals[index - 1]
             if nodata is not None:
                 known = True
-                valid &= _differs(values, nodata)
+                valid[band] &= _differs(values, nodata)
         if not known and self.default_nodata is not None:
             valid &= (stored != self.default_nodata).any(axis=0)
         return valid

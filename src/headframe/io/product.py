@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headframe.core.errors import UnitError, UnknownNameError
-from headframe.core.radar import RADAR_UNITS, RadarUnit
+from headframe.core.errors import UnitError
+from headframe.core.radar import RadarUnit, parse_radar_unit
 from headframe.core.sensors import SENSORS, Sensor, l2a_scaling
 from headframe.core.units import Scaling
 from headframe.io.layers import shown
@@ -58,8 +58,7 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         """Check that scale and offset are numbers, scale is not 0 and the radar unit is known."""
-        if self.s1_unit is not None and self.s1_unit not in RADAR_UNITS:
-            raise UnknownNameError.of("--s1-unit", self.s1_unit, RADAR_UNITS)
+        parse_radar_unit(self.s1_unit)
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale != 0):
             raise UnitError(f"--scale {self.scale} is not a number other than 0.")
         if self.offset is not None and not math.isfinite(self.offset):

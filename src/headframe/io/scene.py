@@ -125,6 +125,13 @@ class Scene:
         Raises:
             FormatError: the file is damaged there.
         """
+        return self._within(window, each=False)
+
+    def read_each(self, window: Window) -> FloatArray:
+        """Read one window as ``read`` does, NaN only in the channels that have no data."""
+        return self._within(window, each=True)
+
+    def _within(self, window: Window, *, each: bool) -> FloatArray:
         height, width = self.shape
         count = len(self.channels.wanted)
         out = np.full((count, window.height, window.width), np.nan, dtype=np.float32)
@@ -133,10 +140,13 @@ class Scene:
         right = min(window.col + window.width, width)
         if top >= bottom or left >= right:
             return out
-        raw, valid = self._stored(Window(top, left, bottom - top, right - left))
+        raw, valid = self._stored(Window(top, left, bottom - top, right - left), each=each)
         raw *= self._scale
         raw += self._offset
-        raw[:, ~valid] = np.nan
+        if each:
+            raw[~valid] = np.nan
+        else:
+            raw[:, ~valid] = np.nan
         rows = slice(top - window.row, bottom - window.row)
         cols = slice(left - window.col, right - window.col)
         out[:, rows, cols] = self.channels.finish(raw, self.radar_unit)
@@ -178,14 +188,21 @@ class Scene:
         raw, valid = self._stored(window)
         return raw[:, valid]
 
-    def _stored(self, window: Window) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        raw = np.empty((len(self.scaling), window.height, window.width), dtype=np.float32)
-        valid: npt.NDArray[np.bool_] = np.ones((window.height, window.width), dtype=np.bool_)
+    def _stored(
+        self, window: Window, *, each: bool = False
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Stored numbers (K, h, w), and where all of them are data (h, w), or each (K, h, w)."""
+        shape = (len(self.scaling), window.height, window.width)
+        raw = np.empty(shape, dtype=np.float32)
+        valid: npt.NDArray[np.bool_] = np.ones(shape if each else shape[1:], dtype=np.bool_)
         with self._lock:
             for layer in self._layers:
-                values, known = layer.read(window)
-                raw[list(layer.channels)] = values
-                valid &= known
+                rows = list(layer.channels)
+                if each:
+                    raw[rows], valid[rows] = layer.read_each(window)
+                else:
+                    raw[rows], known = layer.read(window)
+                    valid &= known
         return raw, valid
 
 

@@ -35,6 +35,7 @@ class StoredHeader:
         scales: factor per band from the file's own tags, 1 where it has none.
         offsets: physical value of stored 0 per band, likewise, 0 where it has none.
         tags: the file's metadata.
+        band_tags: metadata per band; empty where it was not read from a file.
     """
 
     descriptions: tuple[str | None, ...]
@@ -45,6 +46,7 @@ class StoredHeader:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     tags: dict[str, str] = field(default_factory=dict)
+    band_tags: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def write_stored(path: Path, chip: StoredChip) -> None:
             dataset.descriptions = header.descriptions
             dataset.scales, dataset.offsets = header.scales, header.offsets
             dataset.update_tags(**header.tags)
+            for index, tags in enumerate(header.band_tags, start=1):
+                dataset.update_tags(index, **tags)
         content = bytes(memory.getbuffer())
     with replacing(path) as part:
         part.write_bytes(content)
@@ -132,6 +136,7 @@ def select_bands(chip: StoredChip, indices: tuple[int, ...]) -> StoredChip:
         scales=tuple(header.scales[i] for i in indices),
         offsets=tuple(header.offsets[i] for i in indices),
         tags=header.tags,
+        band_tags=tuple(header.band_tags[i] for i in indices) if header.band_tags else (),
     )
     return StoredChip(kept, chip.values[list(indices)], chip.valid[list(indices)])
 
@@ -177,4 +182,5 @@ def _header(dataset: Any, path: Path) -> StoredHeader:  # noqa: ANN401 - rasteri
         scales=tuple(dataset.scales[i - 1] for i in bands),
         offsets=tuple(dataset.offsets[i - 1] for i in bands),
         tags=dict(dataset.tags()),
+        band_tags=tuple(dict(dataset.tags(i)) for i in bands),
     )

@@ -19,6 +19,7 @@ from headframe.core.errors import DatasetError
 from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import Manifest, SplitRecord
 from headframe.io.burn import footprint
+from headframe.io.channels import tagged_sensor
 from headframe.io.files import write_text
 from headframe.surface.label_chip import ChipRecord, classes_of
 from headframe.surface.label_inputs import LabelOptions
@@ -99,7 +100,7 @@ def build_manifest(
         sources |= {"class_field": options.class_field, "class_map": options.class_map.name}
     scale, offset = options.scaling or (None, None)
     return Manifest(
-        sensor=options.sensor or preset.sensor,
+        sensor=options.sensor or tagged_sensor(plan.chips[0].header.tags) or preset.sensor,
         bands=plan.chips[0].bands.names,
         gsd_m=_gsd_m(plan.chips[0].header.geobox),
         classes=classes,

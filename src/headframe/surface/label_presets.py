@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headframe.core.bands import identify_band, match_bands
 from headframe.core.errors import BandError, UnknownNameError
 from headframe.core.sensors import Sensor, get_sensor
+from headframe.io.channels import tagged_sensor
 from headframe.io.stored import StoredHeader
 
 LANDSAT_BANDS = 8
@@ -84,13 +85,13 @@ def plan_bands(
     Args:
         header: of the file.
         preset: see ``PRESETS``.
-        sensor: replaces the preset's sensor.
+        sensor: replaces the preset's sensor, and what the file's tags say.
         source: file name, for messages.
 
     Raises:
         BandError: too many or too few bands, or one that is needed is not there.
     """
-    instrument = get_sensor(sensor or preset.sensor)
+    instrument = get_sensor(sensor or tagged_sensor(header.tags) or preset.sensor)
     count = len(header.descriptions)
     if preset.cloud == "last":
         return _landsat(header, instrument, source)
