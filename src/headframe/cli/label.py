@@ -65,7 +65,8 @@ def label(
     """Cut polygons into labelled training chips, split by site.
 
     A pixel is 2 inside a polygon of its image's site, less where NDVI is over 0.5, 1 under cloud,
-    else 0. Run the same command again after an interruption: it goes on where it stopped.
+    else 0; with the preset components it carries every component whose polygon it lies in.
+    Run the same command again after an interruption: it goes on where it stopped.
 
     Examples:
 
@@ -75,8 +76,7 @@ def label(
 
         headframe label s2 --polygons dams.gpkg --site-field mine --preset s2-scl --out dataset
 
-        headframe label s2 --polygons parts.gpkg --preset components --class-field kind
-        --class-map classes.yaml --out dataset
+        headframe label s2 --polygons p.kml --preset components --class-field f --class-map m.csv -o D
     """
     import os
 
