@@ -76,7 +76,7 @@ def label(
 
         headframe label s2 --polygons dams.gpkg --site-field mine --preset s2-scl --out dataset
 
-        headframe label s2 --polygons p.kml --preset components --class-field f --class-map m.csv -o D
+        headframe label s2 --preset components --polygons p.kml --class-field f --class-map c.csv -o D
     """
     import os
 
