@@ -9,6 +9,8 @@ import shapely
 from affine import Affine
 
 from headframe.cli import main as cli
+from headframe.datasets.chips import open_dataset
+from headframe.datasets.dates import chip_dates
 from headframe.datasets.manifest import read_manifest
 
 
@@ -67,6 +69,31 @@ def test_fetch(catalogue, sites, tmp_path, capsys):
         "images": {"serra": ["images/serra/2021-05-09.tif"], "far": []},
         "missing": {"far": ["2021"]},
     }
+
+
+def test_what_is_fetched_is_labelled_with_no_further_word(catalogue, sites, tmp_path):
+    words = ("dataset", "fetch", sites, "--out", tmp_path / "ds", "--catalog", catalogue)
+    assert run(*words, "--preset", "minesegsat", "--bands", "red,nir", "--size-m", 300) == 0
+    outline = shapely.Point(-45.004, -19.003).buffer(0.0005)
+    feature = {
+        "type": "Feature",
+        "properties": {"site": "Serra"},
+        "geometry": shapely.geometry.mapping(outline),
+    }
+    polygons = tmp_path / "outlines.geojson"
+    polygons.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    out = tmp_path / "chips"
+    assert run("label", tmp_path / "ds" / "images", "--polygons", polygons, "--out", out) == 0
+    dataset = open_dataset(out)
+    assert dataset.manifest.sensor == "sentinel-2-l2a"
+    assert dataset.bands == ("red", "nir")
+    (chip,) = dataset.chips()
+    assert chip_dates(dataset) == {chip.image: "2021-05-09"}
+    found = dataset.read(chip)
+    assert 0.05 < np.nanmean(found.image) < 0.6
+    assert (found.label == 1).any()
+    assert run("dataset", "sites", out, tmp_path / "ds" / "sites.csv") == 0
+    assert read_manifest(out).sites["serra"]["material"] == "MO"
 
 
 def test_fetch_of_nothing_exits_1(catalogue, sites, tmp_path, capsys):

@@ -177,7 +177,7 @@ def test_one_image_a_year_in_two_zones(archive, scene, tmp_path, caplog):
         assert file.offsets == (0.0,) * 12
         assert file.tags()["STAC_ITEM"] == "w2019"
         assert file.tags()["DATE"] == "2019-06-20"
-        assert file.tags()["SENSOR"] == "sentinel-2-l2a"
+        assert file.tags()["HEADFRAME_SENSOR"] == "sentinel-2-l2a"
     rows, cols = np.arange(38, 102), np.arange(68, 132)
     assert np.array_equal(red, scene.bands[3][np.ix_(rows, cols)] + 1)
     coarse = scene.bands[0][np.ix_(rows // 6 * 6, cols // 6 * 6)] + 1
@@ -368,11 +368,36 @@ def test_radar(tmp_path, gcps):
         assert file.shape == (64, 64)
         assert np.isnan(file.nodata)
         values = file.read()
-        assert file.tags()["SENSOR"] == "sentinel-1-grd"
+        assert file.tags()["HEADFRAME_SENSOR"] == "sentinel-1-grd"
     assert 80 <= np.isnan(values[0]).sum() <= 125
     slope = np.nanmean(np.diff(values[1].mean(axis=0)))
     assert slope == pytest.approx(0.001, rel=0.1)
     assert np.nanmean(np.diff(values[0][:, -5:].mean(axis=1))) == pytest.approx(0.001, rel=0.1)
+
+
+def test_raw_radar_is_calibrated_by_its_table(tmp_path):
+    numbers = np.full(SHAPE, 300)
+    numbers[:60] = 0
+    item = s1_item(tmp_path, "raw", dtype="uint16", gcps=True, vv=numbers, vh=2 * numbers)
+    for name, gain in (("vv", 600), ("vh", 3000)):
+        table = "".join(
+            f"<calibrationVector><line>{line}</line><pixel>0 100 240</pixel>"
+            f"<sigmaNought>{gain} {gain} {gain}</sigmaNought></calibrationVector>"
+            for line in (0, 90, 180)
+        )
+        path = tmp_path / "pixels" / f"{name}.xml"
+        path.write_text(f"<calibration><l>{table}</l></calibration>")
+        asset = pystac.Asset(str(path), media_type="application/xml")
+        item.add_asset(f"schema-calibration-{name}", asset)
+    source = catalogue(tmp_path, "sentinel-1-grd", [item])
+    wanted = options(source, collection="sentinel-1-grd", start="2021-01-01")
+    fetch([place("west", 99, 70)], out=tmp_path / "ds", options=wanted)
+    with rasterio.open(tmp_path / "ds/images/west_mine/2021-07-01.tif") as file:
+        vv, vh = file.read()
+    assert vv.dtype == "float32"
+    assert np.isnan(vv[:20]).all()
+    assert vv[30:] == pytest.approx(0.25)
+    assert vh[30:] == pytest.approx(0.04)
 
 
 def test_radar_without_calibration_is_refused(tmp_path):
@@ -412,7 +437,7 @@ def test_landsat_knows_its_sensor_by_platform(tmp_path, scene):
     assert len(report.images["west mine"]) == 2
     for day, sensor, count in (("2010-05-01", "landsat-tm", 6), ("2021-05-01", "landsat-oli", 7)):
         with rasterio.open(tmp_path / f"ds/images/west_mine/{day}.tif") as file:
-            assert file.tags()["SENSOR"] == sensor
+            assert file.tags()["HEADFRAME_SENSOR"] == sensor
             assert file.count == count
             assert file.scales == pytest.approx((2.75e-5,) * count)
             assert file.offsets == (-0.2,) * count

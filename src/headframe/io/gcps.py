@@ -13,6 +13,7 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from headframe.io.layers import gdal_reading
+from headframe.io.s1_calibration import Calibration
 
 _EDGE_POINTS = 17
 _MARGIN_PX = 8
@@ -25,6 +26,7 @@ def read_by_points(
     *,
     nodata: float | None,
     source: str,
+    calibration: Calibration | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Lay one band over a grid by nearest pixel, with a thin-plate spline through its points.
 
@@ -36,9 +38,10 @@ def read_by_points(
         geobox: the grid.
         nodata: stored number that means no data, or None.
         source: the file, for messages.
+        calibration: makes linear power of the numbers, if given.
 
     Returns:
-        Stored numbers (H, W), and where the scene covers the grid with data.
+        Stored numbers, or power, (H, W), and where the scene covers the grid with data.
 
     Raises:
         FormatError: the file cannot be read there.
@@ -47,10 +50,13 @@ def read_by_points(
     shape = tuple(geobox.shape)
     window = _window(dataset, geobox)
     if window is None:
-        return np.zeros(shape, dataset.dtypes[index - 1]), np.zeros(shape, np.bool_)
+        dtype = dataset.dtypes[index - 1] if calibration is None else "float32"
+        return np.zeros(shape, dtype), np.zeros(shape, np.bool_)
     with gdal_reading(source):
         stored = dataset.read(index, window=window)
-    known = np.ones(stored.shape, np.uint8) if nodata is None else stored != nodata
+    known = np.ones(stored.shape, np.bool_) if nodata is None else stored != nodata
+    if calibration is not None:
+        stored = calibration.sigma0(stored, row=int(window.row_off), col=int(window.col_off))
     moved = [
         GroundControlPoint(p.row - window.row_off, p.col - window.col_off, p.x, p.y) for p in points
     ]

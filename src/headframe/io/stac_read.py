@@ -5,7 +5,7 @@ import json
 import os.path
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -54,12 +54,14 @@ class StacItem:
         source: where it was read from.
         properties: its properties, with ``collection`` among them.
         bands: every band of every raster asset.
+        tables: key to path or URL of every other asset.
     """
 
     name: str
     source: str
     properties: Mapping[str, object]
     bands: tuple[AssetBand, ...]
+    tables: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_item_source(source: str) -> bool:
@@ -78,7 +80,7 @@ def read_item(source: str) -> StacItem:
         FormatError: it is not a STAC item.
     """
     try:
-        content = json.loads(_text(source))
+        content = json.loads(read_text(source))
     except (ValueError, RecursionError) as exc:
         raise FormatError(f"{shown(source)}: is not JSON ({exc}).") from exc
     return parse_item(content, source)
@@ -103,10 +105,15 @@ def parse_item(content: Any, source: str) -> StacItem:  # noqa: ANN401 - parsed 
     properties = dict(properties) if isinstance(properties, dict) else {}
     properties.setdefault("collection", content.get("collection"))
     bands: list[AssetBand] = []
+    tables: dict[str, str] = {}
     for key, asset in content["assets"].items():
         if isinstance(asset, dict) and isinstance(asset.get("href"), str):
-            bands += _asset_bands(key, asset, _absolute(asset["href"], source), properties)
-    return StacItem(str(content.get("id") or "item"), source, properties, tuple(bands))
+            href = _absolute(asset["href"], source)
+            found = _asset_bands(key, asset, href, properties)
+            bands += found
+            if not found:
+                tables[key] = href
+    return StacItem(str(content.get("id") or "item"), source, properties, tuple(bands), tables)
 
 
 def is_item(content: object) -> bool:
@@ -145,7 +152,13 @@ def choose_bands(item: StacItem, wanted: Sequence[str], *, sensor: Sensor) -> tu
     return tuple(known[band] for band in targets)
 
 
-def _text(source: str) -> str:
+def read_text(source: str) -> str:
+    """Read a small text file, at most 16 MiB, from a local path or an http(s) URL.
+
+    Raises:
+        MissingFileError: there is none.
+        FormatError: it cannot be read.
+    """
     try:
         if source.startswith(("http://", "https://")):
             with urllib.request.urlopen(source, timeout=_TIMEOUT_S) as reply:

@@ -17,8 +17,10 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from shapely.geometry.base import BaseGeometry
 
+from headframe.core.bands import identify_band
 from headframe.core.errors import CrsError, FormatError, UnitError
 from headframe.core.sensors import Sensor
+from headframe.io.channels import SENSOR_TAG
 from headframe.io.gcps import read_by_points
 from headframe.io.layers import gdal_reading, open_raster, shown
 from headframe.io.product import (
@@ -27,6 +29,7 @@ from headframe.io.product import (
     scaling_of,
     untagged_nodata,
 )
+from headframe.io.s1_calibration import Calibration, find_calibration
 from headframe.io.stac_read import AssetBand, StacItem, choose_bands
 from headframe.io.stored import StoredChip, StoredHeader
 
@@ -82,7 +85,7 @@ def read_window(
         MissingFileError: a file is not there.
         FormatError: a file cannot be read, or lacks the band its item says it has.
         CrsError: a file has no CRS.
-        UnitError: radar as uncalibrated whole numbers.
+        UnitError: radar as whole numbers without a calibration table.
     """
     chosen = choose_bands(item, bands, sensor=sensor)
     with ExitStack() as closing:
@@ -91,13 +94,17 @@ def read_window(
             for href in dict.fromkeys(band.href for band in chosen)
         }
         for band in chosen:
-            _check(opened[band.href], band, sensor)
+            _check(opened[band.href], band)
+        tables = [_calibration(opened[band.href], band, item, sensor) for band in chosen]
         finest = min((opened[band.href] for band in chosen), key=_pixel_area)
         gsd_m = min(sensor.band(name).gsd_m for name in bands)
         geobox = _grid(finest, ground, gsd_m)
-        fill = _fill(chosen, opened, sensor)
+        fill = math.nan if any(tables) else _fill(chosen, opened, sensor)
         values, valid = zip(
-            *(_read_band(opened[b.href], b, geobox, sensor) for b in chosen),
+            *(
+                _read_band(opened[band.href], band, geobox, sensor=sensor, calibration=table)
+                for band, table in zip(chosen, tables, strict=True)
+            ),
             strict=True,
         )
         product = product_of(item.source, item.properties)
@@ -116,7 +123,7 @@ def read_window(
     stored = np.stack(values)
     known = np.stack(valid)
     stored[~known] = fill
-    facts = {"SENSOR": sensor.name}
+    facts = {SENSOR_TAG: sensor.name}
     if product.baseline:
         facts["PROCESSING_BASELINE"] = product.baseline
     if product.sensor:
@@ -147,16 +154,30 @@ def outline(ground: Ground) -> shapely.Polygon:
     return shapely.Polygon(np.column_stack(back).round(7))
 
 
-def _check(dataset: Any, band: AssetBand, sensor: Sensor) -> None:  # noqa: ANN401 - rasterio is untyped
+def _check(dataset: Any, band: AssetBand) -> None:  # noqa: ANN401 - rasterio is untyped
     if band.index not in dataset.indexes:
         raise FormatError(f"{shown(band.href)}: has no band {band.index}, as its item says.")
     if dataset.crs is None and not dataset.gcps[0]:
         raise CrsError(f"{shown(band.href)}: has no CRS, so the site cannot be found on it.")
-    if sensor.quantity != "reflectance" and np.dtype(dataset.dtypes[band.index - 1]).kind in "iu":
+
+
+def _calibration(
+    dataset: Any,  # noqa: ANN401 - rasterio is untyped
+    band: AssetBand,
+    item: StacItem,
+    sensor: Sensor,
+) -> Calibration | None:
+    """Table that makes backscatter of a radar band's numbers; None where they are that already."""
+    if sensor.quantity == "reflectance" or np.dtype(dataset.dtypes[band.index - 1]).kind == "f":
+        return None
+    found = identify_band(band.description, sensor)
+    table = find_calibration(item, found.name) if found and dataset.crs is None else None
+    if table is None:
         raise UnitError(
-            f"{shown(band.href)}: holds uncalibrated whole numbers, not backscatter. Choose a "
-            "collection of calibrated radar, e.g. sentinel-1-rtc."
+            f"{shown(band.href)}: holds uncalibrated whole numbers, and its item has no table to "
+            "calibrate them. Choose a collection of calibrated radar, e.g. sentinel-1-rtc."
         )
+    return table
 
 
 def _pixel_area(dataset: Any) -> float:  # noqa: ANN401 - rasterio is untyped
@@ -230,12 +251,21 @@ def _read_band(
     dataset: Any,  # noqa: ANN401 - rasterio is untyped
     band: AssetBand,
     geobox: GeoBox,
+    *,
     sensor: Sensor,
+    calibration: Calibration | None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Read one band on the grid; stored numbers and where they are data, both (H, W)."""
     nodata = _nodata(dataset, band, sensor)
     if dataset.crs is None:
-        values, valid = read_by_points(dataset, band.index, geobox, nodata=nodata, source=band.href)
+        values, valid = read_by_points(
+            dataset,
+            band.index,
+            geobox,
+            nodata=nodata,
+            source=band.href,
+            calibration=calibration,
+        )
     else:
         values, valid = _warped(dataset, band, geobox, nodata)
     if values.dtype.kind == "f":
