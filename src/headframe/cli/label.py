@@ -76,8 +76,8 @@ def label(
 
         headframe label s2 --polygons dams.gpkg --site-field mine --preset s2-scl --out dataset
 
-        headframe label s2 --preset components --polygons p.kml --class-field f --class-map c.csv -o D
-    """
+        headframe label s2 --polygons parts.gpkg --preset components --class-field kind --class-map classes.yaml --out dataset
+    """  # noqa: E501 - an example is one line, to be copied
     import os
 
     from headframe.cli import console
