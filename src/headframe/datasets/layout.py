@@ -1,14 +1,16 @@
 """Where the files of a data set lie: splits, sites, and pairs by stem."""
 
 import csv
+import io
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from headframe.core.errors import DatasetError, MissingFileError, UnsafeFileError
+from headframe.io.files import write_text
 
 SPLITS = ("train", "val", "test")
 JOURNAL_NAME = ".split-moves.json"
@@ -205,6 +207,25 @@ def tile_rows(root: Path) -> tuple[TileRow, ...]:
     if not rows:
         raise DatasetError(f"{path}: lists no tile. Make one with `headframe dataset tile`.")
     return rows
+
+
+def rewrite_splits(root: Path, split_of: Mapping[Path, str]) -> None:
+    """Change the splits in ``dataset_splits.csv``, all or nothing; all else in it is kept.
+
+    Args:
+        root: the data set.
+        split_of: split by ``data_path``; tiles that are not in it keep theirs.
+    """
+    with (root / TILE_TABLE).open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        split = split_of.get(Path((row["data_path"] or "").strip()), row["split"])
+        writer.writerow({**row, "split": split})
+    write_text(root / TILE_TABLE, text.getvalue())
 
 
 def _tile_row(path: Path, number: int, row: dict[str, str | None]) -> TileRow:

@@ -15,7 +15,7 @@ from headframe.datasets.check import identical_chips
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
 from headframe.datasets.dates import MAPPING_NAME, chip_dates, spare_dates
 from headframe.datasets.labels import as_target, read_label
-from headframe.datasets.layout import JOURNAL_NAME, SPLITS, sidecar
+from headframe.datasets.layout import JOURNAL_NAME, SPLITS, rewrite_splits, sidecar
 from headframe.datasets.manifest import Manifest, SplitRecord, write_manifest
 from headframe.datasets.splits import check_fractions, group_sites, split_chips, split_sites
 from headframe.io.files import write_json, write_text
@@ -69,7 +69,8 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
 
     Which chip goes where depends on the chips and the options only, not on where they lie. The
     moves are written down before the first file is touched: after a kill, the next call carries
-    them out to the end. A raw folder keeps its files; its dataset.json names the splits.
+    them out to the end. A raw folder keeps its files; its dataset.json names the splits. A list of
+    tiles gets new splits in its table; its band metadata stay those of the first split.
 
     Args:
         root: the data set.
@@ -77,7 +78,7 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
         progress: told of every chip read.
 
     Raises:
-        DatasetError: no data set, or fractions that are none.
+        DatasetError: no data set, fractions that are none, or dates of tiles.
         UnknownNameError: no such field to stratify by.
         OutputError: a file cannot be moved or written.
     """
@@ -90,9 +91,12 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
     manifest = _manifest(dataset, place, stems, options)
     unused = tuple(f"{c.site}/{stems[c.image]}" for c in dataset.chips() if c.image in spare)
     manifest = manifest.model_copy(update={"unused": tuple(sorted(unused))})
+    moves: dict[str, str] = {}
     if dataset.layout.kind == "raw":
         write_manifest(root, manifest)
-        moves: dict[str, str] = {}
+    elif dataset.layout.kind == "tiles":
+        _retable(dataset, place, spare)
+        write_manifest(root, manifest)
     else:
         moves = _moves(dataset, place, stems)
         _start_moves(root, moves, manifest)
@@ -246,6 +250,16 @@ def _moves(
             if old != new:
                 moves[old.as_posix()] = new.as_posix()
     return moves
+
+
+def _retable(dataset: ChipDataset, place: Mapping[Path, str], spare: frozenset[Path]) -> None:
+    """Write the splits of tiles into their table."""
+    if spare:
+        raise DatasetError(
+            f"{dataset.root}: a list of tiles cannot leave dates out. Split it without --dates."
+        )
+    split_of = {image.relative_to(dataset.root): split for image, split in place.items()}
+    rewrite_splits(dataset.root, split_of)
 
 
 def _manifest(
