@@ -296,6 +296,39 @@ def test_lovasz_by_hand():
     assert build_loss("lovasz")(logits, target).item() == pytest.approx(expected, abs=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_lovasz_hinge_is_the_formula_of_methods_6_4(seed, positives):
+    g = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(1, 1, 4, 7, generator=g)
+    target = (torch.rand(1, 4, 7, generator=g) < positives).long()
+    score, label = logits.double().flatten().numpy(), target.flatten().numpy()
+    errors = 1 - score * (2 * label - 1)
+    order = np.argsort(-errors, kind="stable")
+    count = label.sum()
+    hits, misses = np.cumsum(label[order]), np.cumsum(1 - label[order])
+    jaccard = 1 - (count - hits) / (count + misses)
+    steps = np.diff(jaccard, prepend=0.0)
+    expected = (np.maximum(errors[order], 0) * steps).sum()
+    assert build_loss("lovasz")(logits, target).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_tversky_and_dice_with_the_smoothing_of_minesegsat():
+    logits = torch.tensor([2.0, -1.0, 0.5, -3.0]).reshape(1, 1, 2, 2)
+    target = torch.tensor([1, 0, 1, 0]).reshape(1, 2, 2)
+    chance, label = logits.sigmoid().flatten().double(), target.flatten().double()
+    tp, fp = float((chance * label).sum()), float((chance * (1 - label)).sum())
+    fn = float(((1 - chance) * label).sum())
+    dice = 1 - (2 * tp + 2) / (2 * tp + fp + fn + 2)  # smooth 1 beside TP, as smp counts it
+    assert build_loss("dice", smooth=1.0)(logits, target).item() == pytest.approx(dice, abs=1e-6)
+    authors = 1 - (tp + 1) / (tp + 4 * fp + 4 * fn + 1)  # alpha = beta = 4 of their code
+    loss = build_loss("tversky", alpha=4.0, beta=4.0, smooth=1.0)
+    assert loss(logits, target).item() == pytest.approx(authors, abs=1e-6)
+    background = torch.zeros(1, 2, 2)
+    assert loss(logits, background).item() == 0  # no positives: as documented
+    assert math.isfinite(build_loss("lovasz")(logits, background).item())
+
+
 def test_lovasz_without_positives_is_its_worst_error():
     logits = torch.tensor([-0.5, 2.0, -3.0]).reshape(1, 1, 1, 3)
     target = torch.zeros(1, 1, 3, dtype=torch.int64)

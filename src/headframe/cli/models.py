@@ -1,10 +1,11 @@
-"""`headframe models`: which bundles there are, and what one needs and promises.
+"""`headframe models`: which bundles and architectures there are, what one needs and promises.
 
 Examples:
     headframe models list
     headframe models show tailings-s2-rgb --json
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the bundles that come with headframe.
+    """List the bundles that come with headframe, and every architecture a recipe can name.
 
     Examples:
         headframe models list
@@ -27,34 +28,56 @@ def list_models(
     """
     from headframe.cli import console
     from headframe.engine.bundle import find_bundle, read_spec, shipped_bundles
+    from headframe.models.registry import BUILDERS
 
     specs = [read_spec(find_bundle(name)) for name in shipped_bundles()]
     if as_json:
-        console.emit_json([_brief(spec) for spec in specs])
+        kinds = [
+            {"name": name, "source": kind.source, "description": kind.description}
+            for name, kind in BUILDERS.items()
+        ]
+        console.emit_json({"bundles": [_brief(spec) for spec in specs], "architectures": kinds})
         return
     rows = [
         (s.name, s.inputs.sensor, " ".join(s.inputs.bands), f"{s.inputs.gsd_m:g} m", _target(s))
         for s in specs
     ]
     console.table("Shipped models", ("name", "sensor", "bands", "pixel", "maps"), rows)
+    known = [(name, kind.description, kind.source) for name, kind in BUILDERS.items()]
+    console.table("Architectures", ("name", "what it is", "source"), known)
 
 
 @app.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(help="Name, bundle folder or hf://owner/name.")],
+    model: Annotated[
+        str, typer.Argument(help="Name, bundle folder, hf://owner/name, or an architecture.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show what a model needs, what it writes and how it was measured.
+    """Show what a model needs, what it writes and how it was measured, or an architecture.
 
     Examples:
         headframe models show tailings-s2-rgb
         headframe models show runs/unet/bundle --json
+        headframe models show minesegsat-b3 --json
     """
     from headframe.cli import console
-    from headframe.engine.bundle import find_bundle, read_spec
+    from headframe.engine.bundle import find_bundle, out_channels, read_spec
+    from headframe.models.registry import BUILDERS, count_parameters
 
+    if model in BUILDERS and not Path(model).is_dir():
+        _show_architecture(model, as_json=as_json)
+        return
     spec = read_spec(find_bundle(model))
-    facts = _brief(spec) | {"metrics": spec.metrics, "training": spec.training}
+    parameters = count_parameters(
+        spec.architecture, spec.inputs.bands, out_channels(spec), spec.options
+    )
+    facts = _brief(spec) | {
+        "options": spec.options,
+        "parameters": parameters,
+        "metrics": spec.metrics,
+        "training": spec.training,
+    }
     if as_json:
         console.emit_json(facts)
         return
@@ -65,6 +88,29 @@ def show_model(
         told["sites"] = f"{len(told['sites'])} (--json lists them, and the recipe)"
     rows += [(f"training: {key}", value) for key, value in told.items()]
     console.table(spec.name, ("field", "value"), rows)
+
+
+def _show_architecture(name: str, *, as_json: bool) -> None:
+    from headframe.cli import console
+    from headframe.models.registry import count_parameters, get_architecture
+
+    kind = get_architecture(name)
+    facts = {
+        "name": name,
+        "description": kind.description,
+        "source": kind.source,
+        "parameters": count_parameters(name, kind.bands, 1, {}),
+        "bands": list(kind.bands),
+        "options": kind.options(),
+        "stride": kind.stride,
+        "min_px": kind.min_px,
+    }
+    if as_json:
+        console.emit_json(facts)
+        return
+    counted = f"{facts['parameters']:,} with these bands, default options and one logit"
+    rows = [(key, value) for key, value in (facts | {"parameters": counted}).items()]
+    console.table(name, ("field", "value"), rows)
 
 
 def _brief(spec: "ModelSpec") -> dict[str, Any]:

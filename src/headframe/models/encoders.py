@@ -67,7 +67,8 @@ def spread_stem(encoder: nn.Module, bands: Sequence[str]) -> None:
 
 
 def _stem_name(encoder: nn.Module) -> str:
-    return next(name for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d))
+    names = (str(name) for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d))
+    return next(names)
 
 
 def _matching(encoder: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, str]:

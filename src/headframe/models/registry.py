@@ -36,6 +36,7 @@ class Architecture:
         fixed: options of the builder that this name stands for.
         bands: common names it is counted and shown with; any others can be given.
         stride: input sides must be multiples of this many pixels.
+        min_px: the smallest side it takes.
     """
 
     build: Callable[..., nn.Module] | str
@@ -44,6 +45,7 @@ class Architecture:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     bands: tuple[str, ...] = RGB
     stride: int = 32
+    min_px: int = 32
 
     def builder(self) -> Callable[..., nn.Module]:
         """The function that builds it.
@@ -67,12 +69,13 @@ class Architecture:
         }
 
 
-def _smp(decoder: str, source: str, description: str) -> Architecture:
+def _smp(decoder: str, source: str, description: str, *, min_px: int = 32) -> Architecture:
     return Architecture(
         build=build_segmenter,
         source=f"{source}; {_SMP}",
         description=description,
         fixed={"decoder": decoder},
+        min_px=min_px,
     )
 
 
@@ -95,7 +98,7 @@ BUILDERS: dict[str, Architecture] = {
     "deeplabv3": _smp("deeplabv3", "Chen et al. 2017", "dilated convolutions, no skips"),
     "deeplabv3plus": _smp("deeplabv3plus", "Chen et al. 2018", "dilated convolutions, one skip"),
     "manet": _smp("manet", "Fan et al. 2020", "U-Net with attention"),
-    "pan": _smp("pan", "Li et al. 2018", "pyramid attention"),
+    "pan": _smp("pan", "Li et al. 2018", "pyramid attention", min_px=128),
     "upernet": _smp("upernet", "Xiao et al. 2018", "pyramid pooling and feature pyramid"),
     "segformer": _smp("segformer", "Xie et al. 2021", "SegFormer's head on any encoder"),
     "minesegsat-b0": _minesegsat("b0", "MineSegSAT at MiT-B0's size, for a CPU"),

@@ -84,6 +84,7 @@ def build_segmenter(
             f"encoder {encoder!r} with decoder {decoder!r} and options {options}: {reason}."
         ) from exc
     timm_network = network.get_submodule("encoder.model")
+    _drop_unused(timm_network)
     if encoder_state is None:
         spread_stem(timm_network, bands)
     elif _PYPI_STEM in encoder_state:
@@ -92,6 +93,14 @@ def build_segmenter(
     else:
         load_encoder(timm_network, encoder_state, bands=bands, source=f"weights of {encoder}")
     return network if reduce == 1 else Reduced(network, factor=reduce)
+
+
+def _drop_unused(encoder: nn.Module) -> None:
+    """Take the stages off that no decoder sees: timm's EfficientNets keep and run them all."""
+    blocks = getattr(encoder, "blocks", None)
+    if isinstance(blocks, nn.Sequential):
+        last = encoder.feature_info.get_dicts()[-1]["module"]  # type: ignore[operator,union-attr]  # timm's own
+        encoder.blocks = blocks[: int(last.split(".")[1]) + 1]
 
 
 class Reduced(nn.Module):

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from headframe.cli import main as cli
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(words))
+    return stop.value.code
+
+
+def test_list_names_bundles_and_architectures(capsys):
+    assert run("models", "list", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert "tailings-s2-rgb" in [entry["name"] for entry in value["bundles"]]
+    names = [entry["name"] for entry in value["architectures"]]
+    for name in ("unet", "unetplusplus", "linknet", "fpn", "deeplabv3plus", "segformer"):
+        assert name in names
+    assert {"minesegsat-b0", "minesegsat-b3"} < set(names)
+    assert run("models", "list") == 0
+    assert "minesegsat-b3" in capsys.readouterr().out
+
+
+def test_show_an_architecture(capsys):
+    assert run("models", "show", "minesegsat-b3", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["parameters"] == 44_626_433
+    assert value["bands"][:4] == ["red", "green", "blue", "nir"]
+    assert len(value["bands"]) == 12
+    assert value["options"] == {"dropout": 0.1, "drop_path": 0.15, "legacy_drop_path": False}
+    assert "MineSegSAT" in value["source"]
+    assert run("models", "show", "fpn") == 0
+    assert "tf_efficientnet_lite0" in capsys.readouterr().out
+
+
+def test_show_a_bundle_counts_its_parameters(capsys):
+    assert run("models", "show", "tailings-s2-rgb", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["architecture"] == "fpn"
+    assert value["parameters"] > 4_000_000
