@@ -25,6 +25,9 @@ def map_scene(
         float | None, typer.Option(help="Physical unit = stored value x SCALE + OFFSET.")
     ] = None,
     offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    s1_unit: Annotated[
+        str | None, typer.Option("--s1-unit", help="Unit of radar, db or power; told by values.")
+    ] = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Names of the file's bands in file order, e.g. blue,green,red."),
@@ -79,6 +82,7 @@ def map_scene(
         headframe map scene.tif --model runs/m1,runs/m3 --out maps --rules snow-cloud --scl scl.tif
     """
     from headframe.cli.console import emit_json, progress, say
+    from headframe.core.radar import parse_radar_unit
     from headframe.engine.bundle import load_bundle
     from headframe.engine.mapping import MapOptions, map_components, map_scenes
     from headframe.io.scene import SceneOptions
@@ -88,7 +92,9 @@ def map_scene(
     scenes, models = _scenes_and_models(scenes, model)
     names = None if bands is None else tuple(name.strip() for name in bands.split(","))
     options = MapOptions(
-        scene=SceneOptions(bands=names, scale=scale, offset=offset),
+        scene=SceneOptions(
+            bands=names, scale=scale, offset=offset, s1_unit=parse_radar_unit(s1_unit)
+        ),
         scores=scores,
         polygons=not no_polygons,
         min_area_ha=min_area_ha,
