@@ -172,6 +172,12 @@ def tune(
         allowed=buildable,
     )
     shared = SharedTrials(plan.storage, study, lock_folder=out)
+    with shared.lock:
+        if not shared.rows() and any((out / TRIALS).glob("*")):
+            raise OutputError(
+                f"{out / TRIALS}: holds runs of another study than {study.name} in {plan.storage}. "
+                "Choose another --out."
+            )
     worker = _Worker(recipe, plan, objective, shared, out)
     worker.work(hardware, progress)
     return worker.result()
