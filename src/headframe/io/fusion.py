@@ -26,7 +26,7 @@ from headframe.geo.window import Window
 from headframe.io.channels import SENSOR_TAG, UNIT_TAG
 from headframe.io.files import replacing
 from headframe.io.fusion_inputs import FusionInput, FusionPart, no_crs, open_inputs
-from headframe.io.layers import open_raster, shown
+from headframe.io.layers import BLOCK_CACHE, open_raster, shown
 
 __all__ = ["FusionPart", "FusionReport", "fuse", "grid_of"]
 
@@ -39,6 +39,8 @@ SOURCES_TAG = "HEADFRAME_SOURCES"
 _BLOCK_PX = 256
 _TILE_PX = 1024
 _PADDING_PX = 4
+_TOLERANCE_PX = 0.01
+"""How far from its true place a pixel may be looked up, in pixels of the file."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def _write(
     progress.start("Fusing", len(tiles))
     try:
         with (
+            rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE),
             replacing(out) as part,
             rasterio.open(part, "w", **_profile(geobox, len(bands))) as sink,
         ):
@@ -260,7 +263,7 @@ def _placed(each: FusionInput, target: GeoBox, resampling: Resample) -> FloatArr
         resampling,
         src_nodata=math.nan,
         dst_nodata=math.nan,
-        tolerance=0,
+        tolerance=_TOLERANCE_PX,
     )
     if resampling != "nearest":
         out[radar] = to_db(out[radar])
@@ -308,6 +311,7 @@ def _profile(geobox: GeoBox, count: int) -> dict[str, Any]:
         "blockysize": _BLOCK_PX,
         "compress": "deflate",
         "predictor": 3,
+        "zlevel": 1,  # noise, which no higher level makes smaller, takes most of the time
         "interleave": "band",
         "bigtiff": "if_safer",
     }
