@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 import rasterio
+import timm
 import torch
 from rasterio.transform import from_origin
 
@@ -135,6 +136,28 @@ def test_run_folder_is_never_overwritten(raw_dataset, tmp_path):
         train(recipe(raw_dataset), out=tmp_path / "run")
     with pytest.raises(RecipeError, match=r"train\.lr"):
         train(recipe(raw_dataset, lr=0.5), out=tmp_path / "run", resume=True)
+
+
+def test_crops_too_small_for_the_architecture_are_refused(raw_dataset, tmp_path):
+    small = recipe(raw_dataset)
+    value = small.model_copy(
+        update={"model": small.model.model_copy(update={"architecture": "pan"})}
+    )
+    with pytest.raises(RecipeError, match=r"'pan' takes sides of 128 px.*crop_px is 32"):
+        train(value, out=tmp_path / "run")
+
+
+def test_encoder_weights_of_a_file_are_the_start(raw_dataset, tmp_path):
+    torch.manual_seed(9)
+    encoder = timm.create_model("resnet18", num_classes=2)
+    torch.save({"state_dict": encoder.state_dict()}, tmp_path / "mine.pth")
+    value = recipe(raw_dataset, steps=1, lr=1e-9, batch=2)
+    model = {"architecture": "linknet", "init": str(tmp_path / "mine.pth")}
+    options = {"options": {"encoder": "resnet18"}}
+    value = value.model_copy(update={"model": value.model.model_copy(update=model | options)})
+    network = load_bundle(train(value, out=tmp_path / "run").bundle).network
+    found = network.get_submodule("encoder.model.layer1.0.conv1").weight
+    torch.testing.assert_close(found, encoder.layer1[0].conv1.weight, atol=1e-3, rtol=0)
 
 
 def test_diverging_run_is_named(raw_dataset, tmp_path):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from headframe.core.errors import JobError
+from headframe.core.errors import JobError, RecipeError
 from headframe.core.progress import Progress
 from headframe.engine.bundle import Bundle, out_channels
 from headframe.engine.optimisation import build_optimizer, build_schedule
@@ -24,7 +24,7 @@ from headframe.engine.runlog import RunLog
 from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
 from headframe.engine.weights import save_checkpoint
 from headframe.losses.build import build_loss
-from headframe.models.registry import build_network
+from headframe.models.registry import build_network, get_architecture
 
 CHECKPOINT = "checkpoint.pt"
 _LOG = logging.getLogger("headframe")
@@ -47,6 +47,7 @@ class Run:
         self.seconds = 0.0
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         settings = recipe.train
+        _check_size(recipe)
         network = bundle.network.to(memory_format=torch.channels_last)
         network.train()
         network.requires_grad_(True)
@@ -195,6 +196,16 @@ class Run:
         if not (settings.patience and settings.validate_every and self.best):
             return False
         return self.step - self.best[1] >= settings.patience * settings.validate_every
+
+
+def _check_size(recipe: Recipe) -> None:
+    least = get_architecture(recipe.model.architecture).min_px
+    least *= int(recipe.model.options.get("reduce", 1))
+    if min(recipe.train.crop_px, recipe.output.patch_px) < least:
+        raise RecipeError(
+            f"architecture {recipe.model.architecture!r} takes sides of {least} px and more; "
+            f"train.crop_px is {recipe.train.crop_px}, output.patch_px {recipe.output.patch_px}."
+        )
 
 
 def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
