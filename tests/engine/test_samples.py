@@ -56,6 +56,16 @@ def test_where_does_not_change_the_deal_into_folds():
     assert sites(whole.train) | sites(whole.test) == {f"s{i}" for i in range(10)}
 
 
+def test_a_general_model_is_tested_on_one_kind_of_site():
+    whole = choose_parts(Named(), DataSection())
+    parts = choose_parts(Named(), DataSection(test_where={"material": "CL"}))
+    assert parts.train == whole.train
+    assert parts.validation == whole.validation
+    assert parts.test == ()  # the only test site, s9, is RR
+    kept = choose_parts(Named(), DataSection(test_where={"material": "RR"}))
+    assert kept == whole
+
+
 def test_where_that_leaves_nothing_to_train_on():
     dataset = Named()
     dataset.manifest.sites["s9"]["material"] = "MO"

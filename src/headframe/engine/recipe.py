@@ -58,6 +58,10 @@ class DataSection(_Section):
     where: dict[str, FactValue | tuple[FactValue, ...]] = Field(
         default_factory=dict, description="facts of the sites used, e.g. {material: RR}"
     )
+    test_where: dict[str, FactValue | tuple[FactValue, ...]] = Field(
+        default_factory=dict,
+        description="as where, for the test part alone: a general model on one kind of site",
+    )
     uncertain_px: int = Field(
         default=0, ge=0, description="labels this close to a class boundary are ignored"
     )

@@ -1,7 +1,7 @@
 """From a data set to what a network learns from: standardised chips, statistics, parts."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,8 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
 
     With ``fold``, the sites of all splits are dealt into folds and the recipe's fold is the test
     part; with ``all_sites`` everything trains; else the data set's own splits hold. ``where``
-    then keeps the sites with these facts only, in every part: folds are those of all sites.
+    then keeps the sites with these facts only, in every part, and ``test_where`` in the test part:
+    folds are those of all sites.
 
     Raises:
         DatasetError: no chip to train on, or no site with these facts.
@@ -72,6 +73,9 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
         )
     if data.where:
         parts = _only(parts, sites_where(dataset.manifest.sites, data.where, source=dataset.root))
+    if data.test_where:
+        sites = sites_where(dataset.manifest.sites, data.test_where, source=dataset.root)
+        parts = replace(parts, test=_only(parts, sites).test)
     if not parts.train:
         raise DatasetError(f"{dataset.root}: no chip to train on. Check `headframe dataset check`.")
     return parts

@@ -1,0 +1,72 @@
+"""Every recipe in the repository can be run: it parses, and its network and loss can be built."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from headframe.core.components import CLASS_SETS
+from headframe.engine.experiment import TREES
+from headframe.engine.recipe import load_recipe
+from headframe.losses.build import build_loss
+from headframe.models.registry import build_network
+
+ROOT = Path(__file__).parents[1] / "recipes"
+RECIPES = sorted(ROOT.rglob("*.yaml"))
+
+
+def logits(recipe):
+    target = CLASS_SETS.get(recipe.data.target)
+    classes = 2 if target is None else len(target.class_map)
+    return 1 if classes == 2 else classes
+
+
+def test_there_is_a_recipe_for_every_published_row():
+    counts = Counter(p.parent.relative_to(ROOT).as_posix() for p in RECIPES)
+    assert counts["components/table3"] == 5 * 4
+    assert counts["components/table4"] == 12 * 4
+    assert counts["components/table5"] == 4
+
+
+def test_names_are_unique():
+    names = Counter(load_recipe(path).name for path in RECIPES)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+NETWORKS = {
+    json.dumps(
+        [r.model.architecture, list(r.data.bands), logits(r), r.model.options], sort_keys=True
+    ): path.stem
+    for path in RECIPES
+    for r in (load_recipe(path),)
+    if r.model.architecture != TREES
+}
+"""Each different network once, with a recipe that asks for it."""
+
+
+@pytest.mark.parametrize("wanted", sorted(NETWORKS), ids=lambda wanted: NETWORKS[wanted])
+def test_a_network_can_be_built_and_fits_its_bands(wanted):
+    architecture, bands, outputs, options = json.loads(wanted)
+    with torch.device("meta"):
+        network = build_network(architecture, bands, outputs, options).eval()
+        scores = network(torch.empty(1, len(bands), 64, 64))
+    assert scores.shape == (1, outputs, 64, 64)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_loss_fits_its_classes(path):
+    recipe = load_recipe(path)
+    loss = build_loss(recipe.loss.name, **recipe.loss.options)
+    label = torch.zeros(2, 8, 8, dtype=torch.int64)
+    assert loss(torch.zeros(2, logits(recipe), 8, 8), label).isfinite()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("components/table[34]/*")), ids=lambda p: p.stem)
+def test_a_published_row_names_its_figures(path):
+    paper = load_recipe(path).paper
+    assert paper is not None
+    for figure in (paper.iou, paper.recall, paper.precision, paper.accuracy):
+        assert figure is not None
+        assert 0 < figure < 1
