@@ -96,7 +96,7 @@ def write_change_picture(
     _key(axes[1], [*drawn, *lost])
     _key(axes[2], [*_change_entries(changes, legend.row), *lost])
     with replacing(path) as part:
-        figure.savefig(part, dpi=110)
+        figure.savefig(part, dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
 def _change_entries(
