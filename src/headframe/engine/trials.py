@@ -44,7 +44,7 @@ PRUNING_SHARE = 20
 """Trials are not stopped before this share of their run, per cent."""
 _LOCK_TIMEOUT_S = 300.0
 _BUSY_S = 120.0
-_DRAWS = 200
+_DRAWS = 32
 
 _LOG = logging.getLogger("headframe")
 Values = Mapping[str, Any]
