@@ -207,8 +207,7 @@ def band_maxima(root: Path, manifest: Manifest) -> dict[str, float]:
     if not (root / METADATA).is_dir():
         return {}
     sensor = get_sensor(manifest.sensor)
-    scale = sensor.scale if manifest.scale is None else manifest.scale
-    offset = sensor.offset if manifest.offset is None else manifest.offset
+    scale, offset = manifest.scaling_of(sensor)
     found = {}
     for common in manifest.bands:
         measured = read_metadata(root, sensor.band(common).name)
@@ -231,8 +230,7 @@ def _blank_value(rules: PixelRules) -> float:
     manifest, sensor = rules.manifest, rules.sensor
     if sensor.nodata is None:
         return float("nan")
-    scale = sensor.scale if manifest.scale is None else manifest.scale
-    offset = sensor.offset if manifest.offset is None else manifest.offset
+    scale, offset = manifest.scaling_of(sensor)
     return sensor.nodata * scale + offset
 
 

@@ -72,7 +72,7 @@ class DataSection(_Section):
 
     @field_validator("bands", mode="before")
     @classmethod
-    def _resolved(cls, value: object) -> object:
+    def _resolved(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         texts = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
         try:
             return resolve_bands(value) if value and (texts or isinstance(value, str)) else value

@@ -158,7 +158,7 @@ def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
 
 def _changed(before: Recipe, now: Recipe) -> str | None:
     old, new = (_resolved(recipe).model_dump(mode="json") for recipe in (before, now))
-    del new["output"]  # says how a trained model is used, not how it is trained
+    del new["output"], new["paper"]  # how a trained model is used and compared, not trained
     for section, values in new.items():
         if isinstance(values, dict):
             for key, value in values.items():
