@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.dataset_draw import draw
 from headframe.cli.dataset_fuse import fuse
 from headframe.cli.dataset_layers import bits, layers
 from headframe.cli.dataset_sites import fetch, join_sites
@@ -19,6 +20,7 @@ from headframe.cli.dataset_tiles import mosaic, tile
 
 app = typer.Typer(no_args_is_help=True)
 app.command("fuse")(fuse)
+app.command("draw")(draw)
 app.command("layers")(layers)
 app.command("bits")(bits)
 app.command("fetch")(fetch)

@@ -14,14 +14,21 @@ class Canvas:
     """Surface reflectance, mixed layer by layer.
 
     Attributes:
-        reflectance: (12, H, W), float32 in [0, 1].
+        reflectance: figures of the inks, (C, H, W), float32; the first 12 are reflectance, 0 to 1.
         relief: metres of elevation that building and digging added, (H, W), float32.
     """
 
-    def __init__(self, shape: tuple[int, int], ground: str) -> None:
-        """Cover everything with the material ``ground``."""
-        self.reflectance = np.empty((len(MATERIALS[ground]), *shape), dtype=np.float32)
-        self.reflectance[:] = MATERIALS[ground][:, None, None]
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        ground: str,
+        *,
+        inks: Mapping[str, NDArray[np.float32]] = MATERIALS,
+    ) -> None:
+        """Cover everything with the material ``ground``, one of ``inks``."""
+        self._inks = inks
+        self.reflectance = np.empty((len(inks[ground]), *shape), dtype=np.float32)
+        self.reflectance[:] = inks[ground][:, None, None]
         self.relief = np.zeros(shape, dtype=np.float32)
 
     def paint(
@@ -31,14 +38,16 @@ class Canvas:
 
         Args:
             cover: share of each pixel that it takes, (H, W), clipped to [0, 1]; booleans do.
-            material: name in ``MATERIALS``.
+            material: name among the inks.
             light: brightness factor of the material, (H, W), >= 0; none means 1.
         """
         rows, cols = np.nonzero(cover)
         if rows.size == 0:
             return
         share = np.clip(cover[rows, cols].astype(np.float32), 0, 1)
-        ink = MATERIALS[material][:, None] * (share if light is None else share * light[rows, cols])
+        ink = self._inks[material][:, None] * (
+            share if light is None else share * light[rows, cols]
+        )
         self.reflectance[:, rows, cols] = self.reflectance[:, rows, cols] * (1 - share) + ink
 
     def blend(
@@ -63,7 +72,7 @@ class Canvas:
         for material, weight in weights.items():
             amount = np.clip(weight[rows, cols], 0, None).astype(np.float32)
             total += amount
-            ink += MATERIALS[material][:, None] * amount
+            ink += self._inks[material][:, None] * amount
         share = np.clip(cover[rows, cols].astype(np.float32), 0, 1)
         ink *= share / total if light is None else share * light[rows, cols] / total
         self.reflectance[:, rows, cols] = self.reflectance[:, rows, cols] * (1 - share) + ink

@@ -1,5 +1,6 @@
 """Drawn scenes as files: GeoTIFF, truth and KML."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from headframe.core.errors import OutputError
+from headframe.core.sensors import get_sensor
+from headframe.datasets.drawn.components import SENSOR, DrawnMine
 from headframe.datasets.drawn.landscape import DrawnScene
+from headframe.io.channels import SENSOR_TAG, UNIT_TAG
 from headframe.io.files import replacing
 
 _KML = "http://www.opengis.net/kml/2.2"
@@ -34,6 +38,30 @@ def write_scene(scene: DrawnScene, path: Path) -> None:
         "DATE": scene.date.isoformat(),
     }
     write_bands(path, scene.bands, scene.geobox, names=scene.band_names, nodata=0, tags=tags)
+
+
+def write_mine(scene: DrawnMine, path: Path) -> None:
+    """Write the fifteen bands as ``dataset fuse`` does: float32 in their unit, nodata NaN.
+
+    Bands are described by their common names and tagged with their sensor and unit, so that every
+    reader needs no option.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    sensor = get_sensor(SENSOR)
+    parts = [sensor.part(name) for name in scene.band_names]
+    tags = {
+        "DRAWN": "yes, this is no satellite image",
+        "SITE": scene.site,
+        "SEED": str(scene.seed),
+        "DATE": scene.date.isoformat(),
+        SENSOR_TAG: sensor.name,
+    }
+    write_bands(
+        path, scene.bands, scene.geobox, names=scene.band_names, nodata=math.nan, tags=tags,
+        band_tags=[{SENSOR_TAG: part.name, UNIT_TAG: part.quantity} for part in parts],
+    )  # fmt: skip
 
 
 def write_truth(scene: DrawnScene, path: Path) -> None:
@@ -99,9 +127,19 @@ def write_bands(
     *,
     names: Sequence[str],
     tags: dict[str, str],
-    nodata: int | None = 0,
+    nodata: float | None = 0,
+    band_tags: Sequence[dict[str, str]] = (),
 ) -> None:
     """Write (C, H, W) as a tiled GeoTIFF whose bands are described by ``names``.
+
+    Args:
+        path: file to write, all or nothing.
+        bands: (C, H, W).
+        geobox: their grid.
+        names: descriptions of the bands.
+        tags: of the file.
+        nodata: stored number that means "no data".
+        band_tags: of each band; none by default.
 
     Raises:
         OutputError: ``path`` cannot be written.
@@ -117,7 +155,7 @@ def write_bands(
         "transform": geobox.transform,
         "nodata": nodata,
         "compress": "deflate",
-        "predictor": 2,
+        "predictor": 3 if bands.dtype.kind == "f" else 2,
         "tiled": True,
         "blockxsize": 256,
         "blockysize": 256,
@@ -127,5 +165,7 @@ def write_bands(
             target.write(bands)
             target.descriptions = tuple(names)
             target.update_tags(**tags)
+            for index, own in enumerate(band_tags, start=1):
+                target.update_tags(index, **own)
     except rasterio.errors.RasterioError as exc:
         raise OutputError(f"{path}: cannot be written ({exc}). Choose another --out.") from exc

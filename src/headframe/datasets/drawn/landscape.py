@@ -122,7 +122,7 @@ def draw_landscape(
     for value, part in enumerate(PARTS[1:], start=1):
         parts[outlines[part].mask] = value
     site = f"drawn_{seed:04d}"
-    geobox = _geobox(seed, size)
+    geobox = drawn_geobox(seed, size)
     return DrawnScene(
         site, seed, date, bands, BAND_NAMES, geobox,
         (parts == PARTS.index("tailings")).astype(np.uint8), parts, cloud,
@@ -184,7 +184,7 @@ def _build(
         "pit": mine.draw_pit(rng, canvas, land, plan.pit, plan.ore),
     }
     mine.draw_plant(rng, canvas, plan.plant, plan.ore)
-    outlines["tailings"] = mine.draw_tailings(rng, canvas, land, plan.tailings, plan.ore)
+    outlines["tailings"] = mine.draw_tailings(rng, canvas, land, plan.tailings, plan.ore).storage
     return outlines
 
 
@@ -215,8 +215,8 @@ def _photograph(
     return optics.measure(rng, seen), cloud > 0.5
 
 
-def _geobox(seed: int, size: tuple[int, int]) -> GeoBox:
-    """Give every seed its own square of 12 km."""
+def drawn_geobox(seed: int, size: tuple[int, int]) -> GeoBox:
+    """Give every seed below 1,480 its own square of 12 km; 10 m, north-up, ``DRAWN_CRS``."""
     east = 330_000 + (seed % 37) * 12_000
     north = 7_900_000 - (seed // 37 % 40) * 12_000
     return GeoBox(size, Affine(PIXEL_M, 0, east, 0, -PIXEL_M, north), DRAWN_CRS)

@@ -71,6 +71,19 @@ class Place:
         return cols * cosine + rows * sine, rows * cosine - cols * sine
 
 
+@dataclass(frozen=True)
+class Impoundment:
+    """A tailings storage and what holds it.
+
+    Attributes:
+        storage: outline of beach and water, without the dam's outer face.
+        dam: crest and outer face of the dam, (H, W), bool; never within ``storage``.
+    """
+
+    storage: Outline
+    dam: NDArray[np.bool_]
+
+
 def draw_pit(
     rng: np.random.Generator, canvas: Canvas, land: Terrain, place: Place, ore: Ore
 ) -> Outline:
@@ -82,7 +95,7 @@ def draw_pit(
     shape = (canvas.relief.shape[0], canvas.relief.shape[1])
     x, y = place.axes(shape)
     lumps = fractal(rng, shape, beta=5.0, longest_px=45)
-    _grade(canvas, land, x, y)
+    grade(canvas, land, x, y)
     crest = outline(1 - np.hypot(0.78 * x, 1.18 * y) + 0.2 * lumps, smooth_px=3.0)
     bench = 4.6
     spiral = crest.depth + bench * np.arctan2(y, x) / (2 * np.pi) + 0.35 * lumps
@@ -114,16 +127,27 @@ def draw_pit(
 
 
 def draw_dump(
-    rng: np.random.Generator, canvas: Canvas, land: Terrain, place: Place, ore: Ore
+    rng: np.random.Generator,
+    canvas: Canvas,
+    land: Terrain,
+    place: Place,
+    ore: Ore,
+    *,
+    room_px: FloatArray | None = None,
 ) -> Outline:
-    """Heap a lobed, terraced waste dump, its older flank greening over."""
+    """Heap a lobed, terraced waste dump, its older flank greening over.
+
+    ``room_px``, (H, W), says how far each pixel is from what the dump must not reach; it keeps
+    to where that is positive.
+    """
     shape = (canvas.relief.shape[0], canvas.relief.shape[1])
     x, y = place.axes(shape)
     lumps = fractal(rng, shape, beta=4.2, longest_px=35)
-    _grade(canvas, land, x, y)
+    grade(canvas, land, x, y)
     angle = np.arctan2(y, x)
     lobes = 0.16 * np.cos(3 * angle + rng.uniform(0, 6)) + 0.09 * np.cos(5 * angle)
-    foot = outline(1 + lobes - np.hypot(0.85 * x, 1.1 * y) + 0.14 * lumps, smooth_px=1.5)
+    heap = 1 + lobes - np.hypot(0.85 * x, 1.1 * y) + 0.14 * lumps
+    foot = outline(within(heap, room_px, place), smooth_px=1.5)
     terrace = np.clip(foot.depth, 0, 17) / 5.2
     height = np.floor(terrace) + np.clip((terrace % 1) / 0.45, 0, 1)
     canvas.relief += np.where(foot.mask, 9.0 * height, 0).astype(np.float32)
@@ -144,14 +168,18 @@ def draw_dump(
 
 
 def draw_tailings(
-    rng: np.random.Generator, canvas: Canvas, land: Terrain, place: Place, ore: Ore
-) -> Outline:
+    rng: np.random.Generator,
+    canvas: Canvas,
+    land: Terrain,
+    place: Place,
+    ore: Ore,
+    *,
+    room_px: FloatArray | None = None,
+) -> Impoundment:
     """Fill a valley behind a dam: terraced face, beach with channels, wet fringe, water.
 
-    The water collects at the far end from the dam, where the slurry is let out.
-
-    Returns:
-        Outline of the storage: beach and water, without the dam's outer face.
+    The water collects at the far end from the dam, where the slurry is let out. ``room_px`` as for
+    ``draw_dump``.
     """
     shape = (canvas.relief.shape[0], canvas.relief.shape[1])
     x, y = place.axes(shape)
@@ -160,9 +188,10 @@ def draw_tailings(
     arms = np.clip(land.gully, -1.5, 2.0) * np.clip(0.9 - x, 0.1, 1.3)
     dam_x = np.float32(0.72) - 0.10 * (y + 0.1) ** 2
     body = 1 - np.hypot(0.62 * x, 1.25 * y) + 0.17 * arms + 0.14 * lumps
-    storage = outline(np.minimum(body, 2.2 * (dam_x - x)).astype(np.float32), smooth_px=1.1)
+    bowl = np.minimum(body, 2.2 * (dam_x - x)).astype(np.float32)
+    storage = outline(within(bowl, room_px, place), smooth_px=1.1)
     behind = dam_x - x
-    _draw_dam(canvas, storage, behind * place.radius_px)
+    dam = _draw_dam(canvas, storage, behind * place.radius_px)
     inside = soft_edge(storage.depth + 0.4)
     reach = np.clip(behind / 1.9, 0, 1.4) + 0.12 * lumps + 0.03 * crumbs
     fans = _fans(rng, behind, y)
@@ -184,7 +213,7 @@ def draw_tailings(
     level = float(np.median(land.elevation[storage.mask])) if storage.mask.any() else 0.0
     flat = soft_edge(storage.depth, width_px=3.0)
     canvas.relief += flat * (level - land.elevation - canvas.relief)
-    return storage
+    return Impoundment(storage, dam)
 
 
 def draw_plant(
@@ -221,15 +250,20 @@ def draw_haul_roads(
     canvas.paint(0.95 * stroke(lines, shape, width_px=2.0), ore.haul)
 
 
-def _grade(canvas: Canvas, land: Terrain, x: FloatArray, y: FloatArray) -> None:
-    """Take the small bumps off the ground on which something is built."""
+def within(field: FloatArray, room_px: FloatArray | None, place: Place) -> FloatArray:
+    """Keep a field, positive inside an area, negative where there is no room for the area."""
+    return field if room_px is None else np.minimum(field, room_px / np.float32(place.radius_px))
+
+
+def grade(canvas: Canvas, land: Terrain, x: FloatArray, y: FloatArray) -> None:
+    """Take the small bumps off the ground on which something is built; (x, y) from ``axes``."""
     share = np.clip(2.6 - 2 * np.hypot(x, y), 0, 1)
     smooth = ndimage.gaussian_filter(land.elevation, 9, mode="nearest")
     canvas.relief += (share * (smooth - land.elevation)).astype(np.float32)
 
 
-def _draw_dam(canvas: Canvas, storage: Outline, behind_px: FloatArray) -> None:
-    """Draw the terraced outer face and the crest road of the dam."""
+def _draw_dam(canvas: Canvas, storage: Outline, behind_px: FloatArray) -> NDArray[np.bool_]:
+    """Draw the terraced outer face and the crest road of the dam, and say where it stands."""
     along = ndimage.binary_dilation(storage.mask, iterations=8)
     face = along & (behind_px <= 0.5) & (behind_px > -8) & ~storage.mask
     berm = np.abs(np.mod(behind_px, 2.7) - 1.35) < 0.6
@@ -238,6 +272,7 @@ def _draw_dam(canvas: Canvas, storage: Outline, behind_px: FloatArray) -> None:
     canvas.paint((face & berm) * np.float32(0.7), "soil_pale")
     crest = np.clip(1 - np.abs(behind_px + 0.2) / 1.1, 0, 1) * along * (storage.depth > -2.5)
     canvas.paint(0.9 * crest, "soil_pale")
+    return np.asarray(face)
 
 
 def _fans(rng: np.random.Generator, behind: FloatArray, across: FloatArray) -> FloatArray:
