@@ -1,17 +1,20 @@
 """mkdocs hooks: modules of a room, and pictures that may be absent."""
 
+import csv
 import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headframe"
 _ROOM = re.compile(r"^<!-- modules of (\w+) -->$", re.MULTILINE)
+_RESULTS = re.compile(r"^<!-- results (\S+) -->$", re.MULTILINE)
 _PICTURE = re.compile(r"^<!-- picture (\S+): (.+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown, page, config, **_):
-    """Write out the modules of a room and the pictures that ``scripts/docs_pictures.py`` drew."""
+    """Write out modules of a room, measured tables, and pictures of ``scripts/docs_pictures.py``."""
     markdown = _ROOM.sub(lambda match: _modules(match[1]), markdown)
     folder = Path(config["docs_dir"])
+    markdown = _RESULTS.sub(lambda match: _table(folder / "results" / match[1]), markdown)
     up = "../" * page.file.src_uri.count("/")
 
     def picture(match):
@@ -20,6 +23,22 @@ def on_page_markdown(markdown, page, config, **_):
         return f"![{match[2]}]({up}pictures/{match[1]})\n\n*{match[2]}*"
 
     return _PICTURE.sub(picture, markdown)
+
+
+def _table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "| | IoU | 95 % over sites | runs | lowest-highest run | precision | recall | M parameters | s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        spread = f"{r['run_min']}-{r['run_max']}" if int(r["runs"]) > 1 else ""
+        lines.append(
+            f"| {r['what']} | **{r['iou']}** | {r['low']}-{r['high']} | {r['runs']} | {spread} "
+            f"| {r['precision']} | {r['recall']} | {r['parameters_m']} | {r['seconds']} |"
+        )
+    return "\n".join(lines)
 
 
 def _modules(room):

@@ -4,6 +4,7 @@ Real imagery is drawn where ../shared/data is present, a drawn landscape otherwi
 cannot be drawn is left out; its page then says so.
 """
 
+import csv
 import logging
 import shutil
 from collections.abc import Callable
@@ -145,8 +146,28 @@ def mapped() -> None:
     save("map.png", panels, columns=3)
 
 
+def results() -> None:
+    """One picture of bars for every table of measured figures."""
+    for path in sorted((ROOT / "docs" / "results").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        figure, axes = plt.subplots(figsize=(7, 0.9 + 0.34 * len(rows)), layout="constrained")
+        places = np.arange(len(rows))[::-1]
+        values = [float(row["iou"]) for row in rows]
+        axes.barh(places, values, color="C0", alpha=0.8)
+        low, high = ([float(row[end]) for row in rows] for end in ("low", "high"))
+        axes.hlines(places, low, high, color="0.2", linewidth=1.5)
+        for place, value in zip(places, values, strict=True):
+            axes.text(0.005, place, f"{value:.3f}", va="center", color="white", fontsize=8)
+        axes.set_yticks(places, [row["what"] for row in rows], fontsize=8)
+        axes.set(xlabel="pooled IoU of held-out chips (line: 95 % bootstrap over sites)")
+        axes.set_xlim(left=0)
+        figure.savefig(PICTURES / f"results-{path.stem}.png", dpi=110)
+        plt.close(figure)
+
+
 def main() -> None:
-    drawers: tuple[Callable[[], None], ...] = (tailings, labels, contact, scene, mapped)
+    drawers: tuple[Callable[[], None], ...] = (tailings, labels, contact, scene, mapped, results)
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
     for draw in drawers:
