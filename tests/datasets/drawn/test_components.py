@@ -67,7 +67,7 @@ def test_components_keep_the_rules(mines):
         assert (ahead & layer(mine, "excavation")).any()
         ponded = grown(layer(mine, "tailings_storage_facility"))
         assert all((piece & ponded).any() for piece in pieces(layer(mine, "dam")))
-        two = np.bitwise_count(mine.bits & ~np.uint16(0b11000000)) > 1
+        two = layers_of(mine.bits & ~np.uint16(0b11000000)).sum(axis=0) > 1  # but for slopes
         inner = layer(mine, "excavation") & layer(mine, "dumping_ground")
         assert (two == inner).all()
 
