@@ -3,6 +3,7 @@
 Examples:
     headframe models list
     headframe models show tailings-s2-rgb --json
+    headframe models push runs/pits hf://our-office/pits
 """
 
 from pathlib import Path
@@ -88,6 +89,30 @@ def show_model(
         told["sites"] = f"{len(told['sites'])} (--json lists them, and the recipe)"
     rows += [(f"training: {key}", value) for key, value in told.items()]
     console.table(spec.name, ("field", "value"), rows)
+
+
+@app.command("push")
+def push_model(
+    model: Annotated[str, typer.Argument(help="Bundle or run folder, or a shipped name.")],
+    target: Annotated[str, typer.Argument(help="Where to: hf://owner/name.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="A new repository is private.")
+    ] = False,
+) -> None:
+    """Put a bundle on the Hugging Face hub, from where hf://owner/name loads it.
+
+    Log in first with `hf auth login`.
+
+    Examples:
+
+        headframe models push runs/pits hf://our-office/pits
+
+        headframe models push runs/pits hf://our-office/pits --private
+    """
+    from headframe.cli import console
+    from headframe.engine.bundle import push_bundle
+
+    console.say(f"Published: {push_bundle(model, target, private=private)}")
 
 
 def _show_architecture(name: str, *, as_json: bool) -> None:

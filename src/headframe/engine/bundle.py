@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headframe.core.classmap import ClassInfo, ClassMap
-from headframe.core.errors import BundleError, JobError, MissingFileError, UnknownNameError
+from headframe.core.errors import BundleError, MissingFileError, UnknownNameError
 from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.engine.hub import SCHEME, fetch_files, push_files
 from headframe.engine.modelcard import model_card
 from headframe.engine.weights import load_tensors, save_tensors
 from headframe.io.files import write_json, write_text
@@ -26,6 +27,7 @@ from headframe.models.registry import build_network
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CARD = "README.md"
+FILES = (WEIGHTS, DESCRIPTION, CARD)
 _FORMAT = 1
 _STRIDE = 32
 
@@ -201,8 +203,8 @@ def find_bundle(source: str | Path) -> Path:
         JobError: the hub cannot be reached.
     """
     text = str(source)
-    if text.startswith("hf://"):
-        return _from_hub(text.removeprefix("hf://"))
+    if text.startswith(SCHEME):
+        return fetch_files(text, FILES)
     path = Path(source)
     if path.is_dir():
         run_bundle = path / "bundle"
@@ -215,19 +217,25 @@ def find_bundle(source: str | Path) -> Path:
     raise UnknownNameError.of("model", text, shipped_bundles())
 
 
-def _from_hub(repo: str) -> Path:
-    import huggingface_hub  # noqa: PLC0415 - only for those who ask for the hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 - likewise
+def push_bundle(source: str | Path, target: str, *, private: bool = False) -> str:
+    """Put a bundle on the Hugging Face hub, from where ``hf://owner/name`` loads it.
 
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(repo, allow_patterns=[WEIGHTS, DESCRIPTION, CARD])
-        )
-    except HFValidationError as exc:
-        raise UnknownNameError(f"hf://{repo}: write hf://owner/name.") from exc
-    except (HfHubHTTPError, OSError, ValueError) as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise JobError(f"hf://{repo}: cannot be fetched ({reason}).") from exc
+    Args:
+        source: as in ``find_bundle``; loaded first, so that nothing broken is published.
+        target: ``hf://owner/name`` or ``owner/name``.
+        private: make a new repository private.
+
+    Returns:
+        Address of the repository.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        UnknownNameError: an unknown bundle, or ``target`` is no name of a repository.
+        JobError: the hub cannot be reached, or nobody is logged in who may write there.
+    """
+    folder = find_bundle(source)
+    load_bundle(folder)
+    return push_files(folder, target, FILES, private=private)
 
 
 def read_spec(folder: Path) -> ModelSpec:

@@ -29,7 +29,7 @@ def model_card(spec: ModelSpec) -> str:
     notes = spec.training.get("limits") or "Look at the map before you act on it."
     return f"""---
 library_name: headframe
-license: {spec.license}
+license: {_hub_license(spec.license)}
 tags: [mining, remote-sensing, segmentation, {inputs.sensor}]
 ---
 
@@ -65,3 +65,8 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _hub_license(name: str) -> str:
+    """The hub's spelling of an SPDX name: lower case, ``unknown`` where nothing is said."""
+    return "unknown" if name == "unspecified" else name.lower()
