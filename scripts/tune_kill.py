@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from filelock import FileLock
 from kill_and_resume import ENVIRONMENT, draw_input
 from optuna.trial import FrozenTrial, TrialState
 
@@ -100,11 +101,13 @@ class Search:
     def rows(self) -> list[FrozenTrial]:
         if not (self.folder / "tune.db").is_file():
             return []
-        try:
-            study = optuna.load_study(study_name="small", storage=self.storage)
-        except Exception:  # noqa: BLE001 - the worker is making the tables at this moment
-            return []
-        return study.get_trials(deepcopy=False)
+        # Optuna makes missing tables whenever it looks: not while a worker makes them.
+        with FileLock(self.folder / "tune.db.lock"):
+            try:
+                study = optuna.load_study(study_name="small", storage=self.storage)
+            except KeyError:  # a worker was killed before it began the study
+                return []
+            return study.get_trials(deepcopy=False)
 
     def held_by(self, pid: int) -> list[int]:
         """Numbers of the trials that run in a process, or would if it lived."""
@@ -135,7 +138,7 @@ def check(folder: Path, *, trials: int, kills: int, chips: int, seed: int) -> Ou
         lost += search.kill([first], after_s=10)
         first = search.worker()
     pair = [first, search.worker()]
-    lost += search.kill(pair, after_s=2)
+    lost += search.kill(pair, after_s=0.5)  # well within a trial
     faults = [f"a worker ended with {w.returncode}" for w in pair if w.wait() not in (0, -9)]
     return Outcome(
         kills=lost,

@@ -22,7 +22,7 @@ def script(repo_root, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_make_all_trials_though_one_is_killed(script, tmp_path):
-    outcome = script.check(tmp_path, trials=4, kills=0, chips=8, seed=0)
+    outcome = script.check(tmp_path, trials=4, kills=0, chips=64, seed=0)
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert outcome.faults == [], log
     assert outcome.kills, log  # it was at work
