@@ -146,7 +146,7 @@ def _merged(polygons: list[CoarsePolygon], gap_m: float) -> list[CoarsePolygon]:
     for polygon, group in zip(
         polygons, connected_components(graph, directed=False)[1], strict=True
     ):
-        groups.setdefault(group, []).append(polygon)
+        groups.setdefault(int(group), []).append(polygon)
     return [
         CoarsePolygon(
             shapely.union_all([part.shape for part in parts]),
