@@ -89,24 +89,37 @@ def split_dataset(
 
 
 @app.command("check")
-def check(dataset: Folder, *, as_json: AsJson = False) -> None:
+def check(
+    dataset: Folder,
+    *,
+    expect: Annotated[
+        str | None,
+        typer.Option(help="Published data set that this must be, chip for chip: global-mining."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check files, labels, splits and leakage; exits 2 where a rule is broken.
+
+    What looks like the Global Mining Dataset is compared with its printed table; what differs is
+    named, and breaks a rule with --expect global-mining.
 
     Examples:
         headframe dataset check chips
         headframe dataset check chips --json
+        headframe dataset check downloads/dataset --expect global-mining
     """
     from headframe.cli import console
     from headframe.datasets.check import check_dataset
 
     with console.progress() as bar:
-        report = check_dataset(dataset, progress=bar)
+        report = check_dataset(dataset, expect=expect, progress=bar)
     if as_json:
         console.emit_json(
             {
                 "passed": report.passed,
                 "chips": report.chips,
                 "sites": report.sites,
+                "inventory": report.inventory,
                 "findings": list(report.findings),
             }
         )
@@ -116,6 +129,8 @@ def check(dataset: Folder, *, as_json: AsJson = False) -> None:
             console.table(str(dataset), ("level", "rule", "where", "what"), rows)
         verdict = "every rule is kept" if report.passed else "rules are broken"
         console.say(f"{dataset}: {report.chips} chips of {report.sites} sites, {verdict}.")
+        if report.inventory is not None:
+            console.say(f"Compared with {report.inventory}.")
     if not report.passed:
         raise typer.Exit(2)
 

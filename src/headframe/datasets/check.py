@@ -17,6 +17,7 @@ from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import DEFAULT_SENSOR, Chip
 from headframe.datasets.component_check import ComponentTally
 from headframe.datasets.images import image_stored
+from headframe.datasets.inventory import Inventory, compare, get_inventory, recognise
 from headframe.datasets.labels import read_label
 from headframe.datasets.layout import (
     JOURNAL_NAME,
@@ -40,7 +41,7 @@ class Finding:
 
     Attributes:
         rule: pairs, bands, size, labels, slopes, overlaps, pixels, name, footprint, identical,
-            mapping, manifest.
+            mapping, manifest, inventory.
         level: ``error`` fails the check; ``warning`` is worth knowing.
         where: file or site.
         message: what is wrong.
@@ -60,11 +61,14 @@ class CheckReport:
         chips: images looked at.
         sites: folders of sites.
         findings: in the order of the rules; empty where all is well.
+        inventory: published data set that it was compared with, a name in
+            ``inventory.INVENTORIES``; None where it is none of them.
     """
 
     chips: int
     sites: int
     findings: tuple[Finding, ...]
+    inventory: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -82,20 +86,27 @@ class _Seen:
     components: ComponentTally = field(default_factory=ComponentTally)
 
 
-def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
+def check_dataset(
+    root: Path, *, expect: str | None = None, progress: Progress = SILENT
+) -> CheckReport:
     """Check every rule: pairs, bands, sizes, label values, components, splits, mapping, leakage.
 
     Chips leak when one base site, one piece of ground or one array of pixels is in two splits;
-    the same pixels under two sites' names are an error wherever they lie.
+    the same pixels under two sites' names are an error wherever they lie. What looks like a
+    published data set is compared with that one's table too; where it differs, that is a warning.
 
     Args:
         root: the data set, either layout.
+        expect: name of a published data set that this must be: every difference is an error,
+            and training and validation may not share sites.
         progress: told of every chip.
 
     Raises:
         MissingFileError: no such folder.
         DatasetError: no data set, or a dataset.json that cannot be read.
+        UnknownNameError: no published data set is called ``expect``.
     """
+    expected = None if expect is None else get_inventory(expect)
     layout = find_layout(root)
     manifest = read_manifest(root) if (root / MANIFEST_NAME).is_file() else None
     files = [files for part in layout.parts for files in find_files(part)]
@@ -110,6 +121,8 @@ def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
     progress.finish()
     splits = _split_lookup(layout, manifest)
     shared = manifest is not None and manifest.split is not None and manifest.split.as_paper
+    shared = shared and expected is None
+    inventory = expected or recognise(files)
     findings += _check_bands(seen, manifest)
     findings += [Finding(rule, "warning", *found) for rule, *found in seen.components.broken()]
     findings += _leaks_by_name(files, splits, as_paper=shared)
@@ -117,8 +130,14 @@ def check_dataset(root: Path, *, progress: Progress = SILENT) -> CheckReport:
     findings += _leaks_by_pixels(seen, splits, root)
     findings += _check_mapping(root, layout, files)
     findings += _check_manifest(layout, manifest, files)
+    findings += _check_inventory(root, inventory, files, seen, strict=expected is not None)
     images = [one for one in files if one.image is not None]
-    return CheckReport(len(images), len({one.site for one in images}), tuple(findings))
+    return CheckReport(
+        chips=len(images),
+        sites=len({one.site for one in images}),
+        findings=tuple(findings),
+        inventory=None if inventory is None else inventory.name,
+    )
 
 
 def identical_chips(
@@ -283,8 +302,7 @@ def _leaks_by_pixels(seen: _Seen, splits: _Splits, root: Path) -> Iterator[Findi
 
 def _check_mapping(root: Path, layout: Layout, files: Sequence[Files]) -> Iterator[Finding]:
     """Old and new names are a bijection, and the new ones are exactly the images."""
-    places = [root / MAPPING_NAME, root / "train" / MAPPING_NAME]
-    path = next((place for place in places if place.is_file()), None)
+    path = _mapping(root)
     if path is None:
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -302,6 +320,23 @@ def _check_mapping(root: Path, layout: Layout, files: Sequence[Files]) -> Iterat
         yield Finding("mapping", "error", value, f"is in {path.name} but is no image")
     for value in sorted(images - new):
         yield Finding("mapping", "error", value, f"is not in {path.name}")
+
+
+def _mapping(root: Path) -> Path | None:
+    places = [root / MAPPING_NAME, root / "train" / MAPPING_NAME]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _check_inventory(
+    root: Path, inventory: Inventory | None, files: Sequence[Files], seen: _Seen, *, strict: bool
+) -> Iterator[Finding]:
+    """Compare with a published data set."""
+    if inventory is None:
+        return
+    level: Level = "error" if strict else "warning"
+    mapped = _mapping(root) is not None
+    for found in compare(inventory, files, seen.bands, mapped=mapped):
+        yield Finding("inventory", level, found.where, found.message)
 
 
 def _check_manifest(
