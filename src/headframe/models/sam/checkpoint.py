@@ -131,7 +131,7 @@ def renamed(state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
         first = next(iter(plain), "nothing")
         raise FormatError(
             f"{source}: not a SAM: no tensor is named image_encoder.…, vision_encoder.… or "
-            f"encoder.… (the first is {first!r}). Give a checkpoint of SAM, MobileSAM or LiteMedSAM."
+            f"encoder.… (the first is {first!r}). Give a file of SAM, MobileSAM or LiteMedSAM."
         )
     return {
         _translated(key, _NAMINGS[naming]): value

@@ -110,17 +110,8 @@ class TinyViTEncoder(nn.Module):
             ConvNorm(first // 2, first, kernel, stride, kernel // 2),
         )
         self.stages = nn.Sequential(ConvLayer(first, size.depths[0], nn.GELU))
-        for before, width, depth, heads, window in zip(
-            size.widths, size.widths[1:], size.depths[1:], size.heads[1:], size.windows[1:],
-            strict=False,
-        ):  # fmt: skip
-            stage = TinyVitStage(before, width, depth, heads, window, downsample=PatchMerging)
-            for block in stage.blocks:
-                block.attn = _Attention(
-                    width, width // heads, heads, attn_ratio=1, resolution=(window, window)
-                )
-            self.stages.append(stage)
-        self.stages[-1].downsample.conv2.conv.stride = (1, 1)
+        for number in range(1, len(size.widths)):
+            self.stages.append(_stage(size, number))
         self.neck = SamVisionNeck(
             SamVisionConfig(hidden_size=size.widths[-1], output_channels=EMBEDDING)
         )
@@ -132,13 +123,47 @@ class TinyViTEncoder(nn.Module):
         return embedding
 
 
-class _Attention(Attention):  # type: ignore[misc]  # timm is untyped
+class _Widening(PatchMerging):
+    """timm's merging of patches at stride 1: more channels, the same resolution."""
+
+    def __init__(
+        self,
+        dim: int,
+        out_dim: int,
+        act_layer: type[nn.Module],
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(dim, out_dim, act_layer, device, dtype)
+        self.conv2 = ConvNorm(out_dim, out_dim, 3, 1, 1, groups=out_dim, device=device, dtype=dtype)
+
+
+class _Attention(Attention):
     """timm's attention without its cache of biases.
 
     The cache outlives ``load_state_dict`` and holds tensors of inference mode, which a later pass
     with gradients cannot use.
     """
 
+    attention_bias_idxs: Tensor
+
     def get_attention_biases(self, device: torch.device) -> Tensor:
-        biases: Tensor = self.attention_biases[:, self.attention_bias_idxs]
-        return biases.to(device)
+        return self.attention_biases[:, self.attention_bias_idxs].to(device)
+
+
+def _stage(size: TinyViTSize, number: int) -> TinyVitStage:
+    width, heads, window = size.widths[number], size.heads[number], size.windows[number]
+    last = number == len(size.widths) - 1
+    stage = TinyVitStage(
+        size.widths[number - 1],
+        width,
+        size.depths[number],
+        heads,
+        window,
+        downsample=_Widening if last else PatchMerging,
+    )
+    for block in stage.blocks:
+        block.attn = _Attention(
+            width, width // heads, heads, attn_ratio=1, resolution=(window, window)
+        )
+    return stage

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import SamConfig
-from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+from transformers.models.sam.modeling_sam import (
+    SamMaskDecoder,
+    SamPositionalEmbedding,
+    SamPromptEncoder,
+)
 
 from headframe.core.errors import GridMismatchError, UnknownNameError
 from headframe.models.encoders import spread_stem
@@ -86,6 +90,7 @@ class Prompts:
 class Sam(nn.Module):
     """An image encoder, SAM's prompt encoder and SAM's mask decoder.
 
+    ``bands`` are the common names of the input channels, in order.
     Invariants: ``decode`` of one embedding with B prompts gives what B calls with one prompt each
     give; at the native size both parts equal the authors' networks.
     """
@@ -98,6 +103,7 @@ class Sam(nn.Module):
         super().__init__()
         chosen = _BASES[base]
         self.base = base
+        self.bands: tuple[str, ...] = RGB
         self.stride = chosen.stride
         self.size_px = chosen.size_px
         size = chosen.encoder
@@ -114,8 +120,8 @@ class Sam(nn.Module):
             mask_decoder_config={"mlp_dim": chosen.mlp, "layer_norm_eps": _DECODER_EPS},
         )
         config.mask_decoder_config._attn_implementation = "sdpa"
-        self.prompts: nn.Module = SamPromptEncoder(config)
-        self.decoder: nn.Module = SamMaskDecoder(config.mask_decoder_config)
+        self.prompts: SamPromptEncoder = SamPromptEncoder(config)
+        self.decoder: SamMaskDecoder = SamMaskDecoder(config.mask_decoder_config)
         _freeze_frequencies(self.prompts.shared_embedding)
         self.register_buffer("pixel_mean", torch.tensor(chosen.mean), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(chosen.std), persistent=False)
@@ -228,7 +234,7 @@ class Sam(nn.Module):
         return pixels[:, None]
 
 
-def _freeze_frequencies(embedding: nn.Module) -> None:
+def _freeze_frequencies(embedding: SamPositionalEmbedding) -> None:
     """Make SAM's random frequencies a buffer again, at the authors' scale of 1."""
     frequencies = torch.randn_like(embedding.positional_embedding.detach())
     del embedding.positional_embedding
@@ -257,6 +263,7 @@ def build_sam(
     if state is not None:
         load_sam(sam, state, source=f"weights of {base}")
     spread_stem(sam.encoder, bands)
+    sam.bands = tuple(bands)
     return sam
 
 
