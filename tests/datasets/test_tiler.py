@@ -19,6 +19,7 @@ from headframe.datasets.minesegsat import band_maxima, read_metadata
 from headframe.datasets.tile_plan import TileOptions, deal_tiles, paper_counts
 from headframe.datasets.tiler import tile_scenes
 from headframe.io.bandfiles import BAND_METRES
+from headframe.io.claimed import working
 
 CRS = "EPSG:32610"
 X, Y = 600_000, 5_000_040
@@ -206,7 +207,7 @@ def test_foreign_files_and_a_second_run_are_refused(tmp_path, made):
     with pytest.raises(OutputError, match="cannot be written"):
         tile_scenes([str(tmp_path / "s1")], out=out / "thesis.doc", **call)
     with (
-        tiler._working(tmp_path / "busy", "x"),
+        working(tmp_path / "busy", tiler.WORK_NAME, "x", made_from="scenes"),
         pytest.raises(OutputError, match="another run is writing here"),
     ):
         tile_scenes([str(tmp_path / "s1")], out=tmp_path / "busy", **call)

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from shapely.geometry.base import BaseGeometry
 
 from headframe import __version__
-from headframe.core.errors import OutputError
+from headframe.io.claimed import begin, held
 from headframe.io.files import write_json, write_text
 
 RECORD_NAME = "fetch.json"
@@ -73,41 +72,9 @@ def working(out: Path, request: dict[str, Any]) -> Iterator[None]:
     Raises:
         OutputError: it cannot be written, is in use, or holds something else.
     """
-    path = out / RECORD_NAME
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK_NAME, timeout=0)
-        lock.acquire()
-    except Timeout as exc:
-        raise OutputError(f"{out}: another run is fetching into it. Wait for it to end.") from exc
-    except OSError as exc:
-        raise OutputError(
-            f"{out}: cannot be written ({exc.strerror or exc}). Choose another --out."
-        ) from exc
-    try:
-        if path.is_file():
-            _same_request(path, request)
-        elif (out / IMAGES).exists():
-            raise OutputError(f"{out}: holds images of another making. Choose another --out.")
-        else:
-            write_json(path, {"request": request})
+    with held(out, lock=LOCK_NAME, busy="another run is fetching into it. Wait for it to end."):
+        begin(out / RECORD_NAME, request, key="request", foreign=(IMAGES,), kind="images")
         yield
-    finally:
-        lock.release()
-
-
-def _same_request(path: Path, request: dict[str, Any]) -> None:
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))["request"]
-        changed = [key for key, value in request.items() if before.get(key) != value]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise OutputError(f"{path}: damaged ({exc}). Choose another --out.") from exc
-    if changed:
-        key = changed[0]
-        raise OutputError(
-            f"{path.parent}: was begun with {key} {before.get(key)}, now {request[key]}. "
-            "Ask for the same again, or choose another --out."
-        )
 
 
 def read_record(path: Path) -> SiteRecord | None:

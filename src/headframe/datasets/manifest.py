@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +19,7 @@ from pydantic import (
 
 from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.components import component_class_map
-from headframe.core.errors import DatasetError, MissingFileError
+from headframe.core.errors import DatasetError, MissingFileError, OutputError
 from headframe.core.sensors import Sensor, get_sensor
 from headframe.io.files import write_json
 
@@ -222,6 +223,34 @@ def read_manifest(root: Path) -> Manifest:
         raise DatasetError(f"{path}: {_first(exc)}") from exc
     except ValueError as exc:
         raise DatasetError(f"{path}: not JSON ({exc}). Make it anew or repair it.") from exc
+
+
+def finished_before(
+    out: Path, mark: str, *, made_from: str, last: str = MANIFEST_NAME
+) -> Manifest | None:
+    """Read the manifest of a data set that an earlier call with the same fingerprint finished.
+
+    Args:
+        out: its folder.
+        mark: the fingerprint, noted in the manifest's sources.
+        made_from: what it is of, ``images, polygons or options``.
+        last: the file that is written last.
+
+    Returns:
+        The manifest; None where no data set is finished.
+
+    Raises:
+        OutputError: ``out`` holds another data set.
+    """
+    if not (out / last).exists():
+        return None
+    with suppress(MissingFileError, DatasetError):  # damaged or foreign, so not ours
+        manifest = read_manifest(out)
+        if manifest.sources.get("fingerprint") == mark:
+            return manifest
+    raise OutputError(
+        f"{out}: holds a data set made from other {made_from}. Choose another --out, or delete it."
+    )
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

@@ -5,21 +5,19 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from headframe import __version__
-from headframe.core.errors import DatasetError, OutputError
+from headframe.core.errors import DatasetError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.layout import SPLITS, TILE_MASK, TILE_TABLE
-from headframe.datasets.manifest import SplitRecord, read_manifest, write_manifest
+from headframe.datasets.manifest import SplitRecord, finished_before, write_manifest
 from headframe.datasets.minesegsat import TILE_BANDS, tile_manifest
 from headframe.datasets.tile_plan import (
     PlannedTile,
@@ -39,6 +37,7 @@ from headframe.datasets.tile_write import (
 )
 from headframe.io.bandfiles import BandScene, find_band_scenes
 from headframe.io.burn import burn_polygons
+from headframe.io.claimed import working
 from headframe.io.files import replacing, write_json
 from headframe.io.mosaic import NODATA
 from headframe.io.vector import PolygonLayer, read_polygons
@@ -47,7 +46,7 @@ __all__ = ["TileOptions", "TileReport", "tile_scenes"]
 
 WORK_NAME = ".tile"
 """Folder inside an unfinished data set: the plan's fingerprint, a lock, one record a tile."""
-_PLAN = "plan.json"
+_MADE_FROM = "scenes, polygons or options"
 _LOG = logging.getLogger("headframe")
 
 
@@ -113,10 +112,12 @@ def tile_scenes(
         polygons, site_field=options.site_field, layer=options.layer, need_site=False
     )
     mark = _fingerprint(scenes, polygons, options)
-    finished = _finished(out, mark)
-    if finished is None:
+    before = finished_before(out, mark, made_from=_MADE_FROM, last=TILE_TABLE)
+    if before is not None:
+        finished = dict(before.sources["report"])
+    else:
         plan = plan_tiles(scenes, layer, options=options)
-        with _working(out, mark) as work:
+        with working(out, WORK_NAME, mark, made_from=_MADE_FROM) as work:
             records = _cut_all(plan, layer, out=out, work=work, options=options, progress=progress)
             finished = _finish(out, plan, records, polygons=polygons, mark=mark, options=options)
         for note in (*layer.report, *finished["notes"]):
@@ -137,54 +138,6 @@ def _fingerprint(scenes: Sequence[BandScene], polygons: Path, options: TileOptio
 def _size(source: str) -> tuple[str, int]:
     path = Path(source)
     return (path.name, path.stat().st_size) if path.is_file() else (source, -1)
-
-
-def _finished(out: Path, mark: str) -> dict[str, Any] | None:
-    """The report of a finished data set of this fingerprint; None where there is none yet."""
-    if not (out / TILE_TABLE).is_file():
-        return None
-    try:
-        sources = read_manifest(out).sources
-    except (FileNotFoundError, DatasetError):
-        sources = {}
-    report = sources.get("report")
-    if sources.get("fingerprint") == mark and isinstance(report, dict):
-        return dict(report)
-    raise OutputError(
-        f"{out}: holds a data set made from other scenes, polygons or options. "
-        "Choose another --out, or delete it."
-    )
-
-
-@contextmanager
-def _working(out: Path, mark: str) -> Iterator[Path]:
-    """Take hold of an unfinished data set's folder: one process at a time, one plan."""
-    work = out / WORK_NAME
-    try:
-        others = [p.name for p in out.iterdir() if p.name != WORK_NAME] if out.exists() else []
-        if others and not (work / _PLAN).exists():
-            raise OutputError(f"{out}: is not empty ({sorted(others)[0]}). Choose another --out.")
-        work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work / "lock", timeout=0)
-        lock.acquire()
-    except Timeout as exc:
-        raise OutputError(f"{out}: another run is writing here. Wait for it to end.") from exc
-    except (FileExistsError, NotADirectoryError, PermissionError) as exc:
-        raise OutputError(
-            f"{out}: cannot be written ({exc.strerror}). Choose another --out."
-        ) from exc
-    try:
-        path = work / _PLAN
-        if not path.exists():
-            write_json(path, {"fingerprint": mark})
-        elif json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != mark:
-            raise OutputError(
-                f"{out}: holds an unfinished data set made from other scenes, polygons or "
-                "options. Delete it, or choose another --out."
-            )
-        yield work
-    finally:
-        lock.release()
 
 
 def _cut_all(

@@ -54,6 +54,23 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Turn what the system says about writing in ``folder`` into one line.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as exc:
+        raise OutputError(
+            f"{folder}: cannot be written ({exc.strerror or exc}). Choose another --out."
+        ) from exc
+
+
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write ``value`` as indented UTF-8 JSON, all or nothing."""
     with replacing(path) as part:

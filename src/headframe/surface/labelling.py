@@ -4,21 +4,18 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from headframe.core.errors import DatasetError, HeadframeError, JobError, OutputError
+from headframe.core.errors import DatasetError, HeadframeError, JobError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.layout import SPLITS
-from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
-from headframe.io.files import write_json
+from headframe.datasets.manifest import Manifest, finished_before, write_manifest
+from headframe.io.claimed import working
 from headframe.io.vector import named, read_polygons
 from headframe.surface.label_chip import ChipRecord, ChipTask, make_chip
 from headframe.surface.label_components import assign, read_class_map
@@ -37,7 +34,7 @@ __all__ = ["LabelOptions", "LabelReport", "label_images"]
 
 WORK_NAME = ".label"
 """Folder inside an unfinished data set: the plan's fingerprint, a lock, and one record a chip."""
-PLAN_NAME = "plan.json"
+_MADE_FROM = "images, polygons or options"
 SMALL_JOB = 4
 """Up to this many chips are labelled without starting processes."""
 
@@ -117,9 +114,9 @@ def label_images(
     mark = fingerprint(((c.source, c.old_name) for c in plan.chips), polygons, options)
     for line in plan.report:
         _log.warning("%s", line)
-    finished = _finished(out, mark)
+    finished = finished_before(out, mark, made_from=_MADE_FROM)
     if finished is None:
-        with _working(out, mark) as work:
+        with working(out, WORK_NAME, mark, made_from=_MADE_FROM) as work:
             records = _make_chips(_tasks(plan, out, options=options), work, options, progress)
             _check_some(plan, records)
             write_mapping(out / MAPPING_NAME, plan, records)
@@ -149,58 +146,6 @@ def _check_options(options: LabelOptions) -> None:
         raise DatasetError(
             f"--class-field and --class-map are for preset components, not {options.preset}."
         )
-
-
-def _finished(out: Path, mark: str) -> Manifest | None:
-    """Manifest of a data set that this very call has finished before."""
-    if not (out / MANIFEST_NAME).exists():
-        return None
-    manifest = read_manifest(out)
-    if manifest.sources.get("fingerprint") == mark:
-        return manifest
-    raise OutputError(
-        f"{out}: holds a data set made from other images, polygons or options. "
-        "Choose another --out, or delete it."
-    )
-
-
-@contextmanager
-def _working(out: Path, mark: str) -> Iterator[Path]:
-    """Take hold of an unfinished data set's folder: one process at a time, one plan."""
-    work = out / WORK_NAME
-    try:
-        others = [p.name for p in out.iterdir() if p.name != WORK_NAME] if out.exists() else []
-        if others and not (work / PLAN_NAME).exists():
-            raise OutputError(
-                f"{out}: is not empty ({named(sorted(others))}). Choose another --out."
-            )
-        work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work / "lock", timeout=0)
-        lock.acquire()
-    except Timeout as exc:
-        raise OutputError(f"{out}: another run is writing here. Wait for it to end.") from exc
-    except OSError as exc:
-        if isinstance(exc, OutputError):
-            raise
-        raise OutputError(
-            f"{out}: cannot be written ({exc.strerror or exc}). Choose another --out."
-        ) from exc
-    try:
-        _check_plan(out, work / PLAN_NAME, mark)
-        yield work
-    finally:
-        lock.release()
-
-
-def _check_plan(out: Path, path: Path, mark: str) -> None:
-    if path.exists():
-        if mark not in path.read_text(encoding="utf-8"):
-            raise OutputError(
-                f"{out}: holds an unfinished data set made from other images, polygons or "
-                "options. Delete it, or choose another --out."
-            )
-        return
-    write_json(path, {"fingerprint": mark})
 
 
 def _tasks(plan: LabelPlan, out: Path, *, options: LabelOptions) -> list[ChipTask]:

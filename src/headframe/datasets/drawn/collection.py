@@ -1,21 +1,16 @@
 """A whole data set of drawn mines: sites by dates, split by location, with facts of the sites."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
-from filelock import FileLock, Timeout
 
 from headframe import __version__
 from headframe.core.bandsets import BAND_SETS
 from headframe.core.components import component_class_map
-from headframe.core.errors import DatasetError, OutputError
+from headframe.core.errors import DatasetError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip
 from headframe.datasets.dates import spare_dates
@@ -25,7 +20,7 @@ from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, SplitRecord, write_manifest
 from headframe.datasets.splits import split_sites
 from headframe.io.bitmask import BitMask, write_bits
-from headframe.io.files import write_json
+from headframe.io.claimed import begin, held
 
 REQUEST_NAME = "draw.json"
 """What was asked for; there from the first file on, so that a rerun can tell."""
@@ -126,7 +121,14 @@ def draw_collection(
     )
     chips = _chips(out, options, split_of)
     drawn = 0
-    with _working(out, options):
+    with held(out, lock=_LOCK_NAME, busy="another run is drawing into it. Wait for it to end."):
+        begin(
+            out / REQUEST_NAME,
+            asdict(options),
+            key="options",
+            foreign=(*SPLITS, MANIFEST_NAME),
+            kind="a data set",
+        )
         progress.start("Drawing mines", len(chips))
         for chip, day in chips.items():
             if not (chip.image.is_file() and chip.label.is_file()):
@@ -209,48 +211,3 @@ def _manifest(
             "versions": {"headframe": __version__, "gdal": rasterio.__gdal_version__},
         }
     )
-
-
-@contextmanager
-def _working(out: Path, options: CollectionOptions) -> Iterator[None]:
-    """Take hold of the folder for these options, one process at a time."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / _LOCK_NAME, timeout=0)
-        lock.acquire()
-    except Timeout as exc:
-        raise OutputError(f"{out}: another run is drawing into it. Wait for it to end.") from exc
-    except OSError as exc:
-        raise OutputError(
-            f"{out}: cannot be written ({exc.strerror or exc}). Choose another --out."
-        ) from exc
-    try:
-        _claim(out, options)
-        yield
-    finally:
-        lock.release()
-
-
-def _claim(out: Path, options: CollectionOptions) -> None:
-    path, wanted = out / REQUEST_NAME, asdict(options)
-    if not path.is_file():
-        if any((out / name).exists() for name in (*SPLITS, MANIFEST_NAME)):
-            raise OutputError(f"{out}: holds a data set of another making. Choose another --out.")
-        write_json(path, {"options": wanted, "versions": {"headframe": __version__}})
-        return
-    before = _read(path).get("options", {})
-    changed = [name for name, value in wanted.items() if before.get(name) != value]
-    if changed:
-        name = changed[0]
-        raise OutputError(
-            f"{out}: was begun with {name} {before.get(name)}, now {wanted[name]}. "
-            "Ask for the same again, or choose another --out."
-        )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise OutputError(f"{path}: damaged ({exc}). Choose another --out.") from exc
-    return found if isinstance(found, dict) else {}

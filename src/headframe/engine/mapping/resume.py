@@ -5,15 +5,16 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from headframe.core.errors import InputError, OutputError
+from headframe.core.errors import InputError
+from headframe.io.claimed import held, read_mark, write_mark
 from headframe.io.files import replacing, write_json
 
 _JOB = "job.json"
@@ -45,7 +46,7 @@ class Checkpoint:
         """Prepare to use ``folder``, which need not exist."""
         self.folder = folder
         self._fingerprint = fingerprint
-        self._lock = FileLock(folder / _LOCK, timeout=0)
+        self._hold = ExitStack()
 
     def __enter__(self) -> Self:
         """Lock the folder.
@@ -53,25 +54,13 @@ class Checkpoint:
         Raises:
             OutputError: it cannot be made, or another run holds it.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout as exc:
-            raise OutputError(
-                f"{self.folder}: another run is writing this map. Wait for it or choose "
-                "another --out."
-            ) from exc
-        except OSError as exc:
-            raise OutputError(
-                f"{self.folder}: cannot be written ({exc.strerror or exc}). Choose another --out."
-            ) from exc
-        try:
-            if self._job() != self._fingerprint:
+        busy = "another run is writing this map. Wait for it or choose another --out."
+        with ExitStack() as hold:
+            hold.enter_context(held(self.folder, lock=_LOCK, busy=busy))
+            if read_mark(self.folder / _JOB) != self._fingerprint:
                 self._empty()
-                write_json(self.folder / _JOB, {"fingerprint": self._fingerprint})
-        except BaseException:
-            self._lock.release()
-            raise
+                write_mark(self.folder / _JOB, self._fingerprint)
+            self._hold = hold.pop_all()
         return self
 
     def __exit__(
@@ -86,7 +75,7 @@ class Checkpoint:
         """
         bad = kind is not None and issubclass(kind, InputError)
         worthless = bad or self.done() == 0
-        self._lock.release()
+        self._hold.close()
         if worthless:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -122,12 +111,6 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the folder; the map is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _job(self) -> str | None:
-        try:
-            return str(json.loads((self.folder / _JOB).read_text(encoding="utf-8"))["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def _empty(self) -> None:
         for path in self.folder.iterdir():
