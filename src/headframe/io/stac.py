@@ -1,6 +1,6 @@
-"""A STAC item that says what a map is, where it lies and which model made it."""
+"""A STAC item that says what a map is, where it lies and which model or models made it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +20,15 @@ from headframe.io.files import write_json
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+CLASSES_SUFFIX = ".classes.tif"
+SCORES_SUFFIX = ".scores.tif"
+COMPONENTS_SUFFIX = ".components.tif"
+OWN_SUFFIXES = (CLASSES_SUFFIX, SCORES_SUFFIX)
+"""Files that each model of a map has for itself."""
 MEDIA = {
-    ".classes.tif": (pystac.MediaType.COG, "Classes", ["data"]),
-    ".scores.tif": (pystac.MediaType.COG, "Scores", ["data"]),
+    COMPONENTS_SUFFIX: (pystac.MediaType.COG, "Components, a bit each", ["data"]),
+    CLASSES_SUFFIX: (pystac.MediaType.COG, "Classes", ["data"]),
+    SCORES_SUFFIX: (pystac.MediaType.COG, "Scores", ["data"]),
     ".gpkg": (pystac.MediaType.GEOPACKAGE, "Polygons", ["data"]),
     ".parquet": (pystac.MediaType.PARQUET, "Polygons", ["data"]),
     ".png": (pystac.MediaType.PNG, "Quick look", ["overview", "thumbnail"]),
@@ -39,10 +45,11 @@ class MapRecord:
         shape: (H, W), pixels.
         geobox: where it lies; None without a CRS.
         date: when the scene was taken, or else when its file was written.
-        spec: the model.
-        model_digest: SHA-256 of the model.
-        outputs: suffix to file, in the order written.
+        models: name of a model in file names to (description, SHA-256); an only model's is empty.
+        outputs: suffix to file, in the order written; of several models each has its own files,
+            ``.<name>.classes.tif`` and ``.<name>.scores.tif``.
         facts: further properties.
+        bits: components of a merged map; ``index`` is the position of the bit.
     """
 
     name: str
@@ -50,41 +57,60 @@ class MapRecord:
     shape: tuple[int, int]
     geobox: GeoBox | None
     date: datetime
-    spec: ModelSpec
-    model_digest: str
+    models: Mapping[str, tuple[ModelSpec, str]]
     outputs: Mapping[str, Path]
     facts: Mapping[str, Any]
+    bits: Sequence[ClassInfo] = ()
 
 
 def write_item(path: Path, record: MapRecord) -> None:
     """Write the item as JSON, all or nothing, with hrefs relative to it.
 
+    The MLM extension knows one model an item, so the fields of several models stand in entries of
+    ``headframe:models``. A merged mask's bits are described by the classification extension's bit
+    fields.
+
     Raises:
         OutputError: it cannot be written.
     """
     outline = None if record.geobox is None else footprint(record.geobox)
+    only = record.models.get("")
+    models = {"headframe:models": _named_models(record)} if only is None else model_facts(*only)
     item = pystac.Item(
         id=record.name,
         geometry=None if outline is None else shapely.geometry.mapping(outline),
         bbox=None if outline is None else list(outline.bounds),
         datetime=record.date.astimezone(UTC),
-        properties={
-            **projection_facts(record.shape, record.geobox),
-            **model_facts(record.spec, record.model_digest),
-            **record.facts,
-        },
-        stac_extensions=[PROJECTION, MLM, CLASSIFICATION],
+        properties={**projection_facts(record.shape, record.geobox), **models, **record.facts},
+        stac_extensions=[PROJECTION, *([] if only is None else [MLM]), CLASSIFICATION],
     )
     for suffix, file in record.outputs.items():
-        media, title, roles = MEDIA[suffix]
-        key = suffix.strip(".").split(".")[0]
-        extra: dict[str, Any] = {}
-        if suffix == ".classes.tif":
-            extra["classification:classes"] = class_facts(record.spec)
-        asset = pystac.Asset(file.name, title, media_type=media, roles=roles, extra_fields=extra)
+        key, asset = _asset(suffix, file, record)
         item.add_asset(key, asset)
     item.add_link(pystac.Link("derived_from", record.source))
     write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
+
+
+def _named_models(record: MapRecord) -> list[dict[str, Any]]:
+    return [
+        {"name": name, **model_facts(spec, digest)}
+        for name, (spec, digest) in record.models.items()
+    ]
+
+
+def _asset(suffix: str, file: Path, record: MapRecord) -> tuple[str, pystac.Asset]:
+    own = {f".{n}{end}" if n else end: (n, end) for n in record.models for end in OWN_SUFFIXES}
+    owner, general = own.get(suffix, ("", suffix))
+    media, title, roles = MEDIA[general]
+    key = general.strip(".").split(".")[0]
+    extra: dict[str, Any] = {}
+    if general == COMPONENTS_SUFFIX:
+        extra["classification:bitfields"] = [_bitfield(info) for info in record.bits]
+    elif general == CLASSES_SUFFIX:
+        extra["classification:classes"] = class_facts(record.models[owner][0])
+    if owner:
+        key, title = f"{key}-{owner}", f"{title} of {owner}"
+    return key, pystac.Asset(file.name, title, media_type=media, roles=roles, extra_fields=extra)
 
 
 def footprint(geobox: GeoBox) -> Polygon:
@@ -119,6 +145,18 @@ def class_facts(spec: ModelSpec) -> list[dict[str, Any]]:
 def color_hint(info: ClassInfo) -> str:
     """Write a colour as the classification extension does: RRGGBB."""
     return "{:02X}{:02X}{:02X}".format(*info.color)
+
+
+def _bitfield(info: ClassInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "offset": info.index,
+        "length": 1,
+        "classes": [
+            {"value": 0, "name": f"no_{info.name}"},
+            {"value": 1, "name": info.name, "color_hint": color_hint(info)},
+        ],
+    }
 
 
 def model_facts(spec: ModelSpec, digest: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from headframe.io.cog import StripWriter, bits_style
 from headframe.io.layers import gdal_reading
 from headframe.io.polygons import PolygonWriter
 from headframe.io.quicklook import assemble, look_step, shrink_bits, write_bits_quicklook
-from headframe.io.stac_components import COMPONENTS_SUFFIX, ComponentRecord, write_component_item
+from headframe.io.stac import COMPONENTS_SUFFIX, MapRecord, write_item
 
 
 class ComponentMerger:
@@ -88,7 +88,7 @@ class ComponentMerger:
             made += [".gpkg", ".parquet"]
         self._write_picture(work / f"{name}.png")
         made.append(".png")
-        record = ComponentRecord(
+        record = MapRecord(
             name=name,
             source=scene.source,
             shape=scene.shape,
@@ -99,7 +99,7 @@ class ComponentMerger:
             outputs=move_out(scene, work, made),
             facts=facts,
         )
-        write_component_item(scene.folder / f"{name}{ITEM}", record)
+        write_item(scene.folder / f"{name}{ITEM}", record)
         return facts
 
     def _merge(self, rules: MapRules | None) -> dict[str, Any]:

@@ -95,8 +95,7 @@ def write_products(
         shape=scene.shape,
         geobox=scene.geobox,
         date=scene.date,
-        spec=spec,
-        model_digest=model_digest,
+        models={"": (spec, model_digest)},
         outputs=outputs,
         facts=facts,
     )
