@@ -1,7 +1,7 @@
 """Polygons with free columns, streamed to a GeoPackage."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,15 @@ class LayerWriter:
 
     def __enter__(self) -> "LayerWriter":
         """Open a temporary file beside the final one."""
-        self._part = self._stack.enter_context(replacing(self._path))
-        self._append([], {name: [] for name in self._columns}, append=False)
+        with ExitStack() as stack:
+            self._part = stack.enter_context(replacing(self._path))
+            stack.push(self._check)
+            self._append([], {name: [] for name in self._columns}, append=False)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
         """Check the file and give it its name, or remove it."""
-        try:
-            if kind is None:
-                self._check()
-        except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise
         self._stack.__exit__(kind, exc, trace)
 
     def write(self, shapes: Sequence[Polygon], values: Mapping[str, Sequence[Any]]) -> None:
@@ -63,7 +60,7 @@ class LayerWriter:
     ) -> None:
         columns = {n: np.array(list(values[n]), dtype=kind) for n, kind in self._columns.items()}
         frame = geopandas.GeoDataFrame(columns, geometry=list(shapes), crs=self._crs)
-        try:
+        with cannot_write(self._path):
             pyogrio.write_dataframe(
                 frame,
                 self._part,
@@ -72,19 +69,38 @@ class LayerWriter:
                 append=append,
                 geometry_type="Polygon",
             )
-        except (OSError, RuntimeError) as exc:  # pyogrio's errors are RuntimeErrors
-            raise self._failed(str(exc)) from exc
 
-    def _check(self) -> None:
-        try:
-            found = pyogrio.read_info(self._part, force_feature_count=True)["features"]
-        except (OSError, RuntimeError) as exc:
-            raise self._failed(str(exc)) from exc
-        if found != self.count:
-            raise self._failed(f"only {found} of {self.count} polygons were written")
+    def _check(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
+        if kind is None:
+            with cannot_write(self._path):
+                found = pyogrio.read_info(self._part, force_feature_count=True)["features"]
+            check_count(self._path, found, self.count)
 
-    def _failed(self, reason: str) -> OutputError:
-        first = (reason.splitlines() or ["unknown reason"])[0]
-        return OutputError(
-            f"{self._path}: cannot be written ({first}). Free some space or choose another --out."
-        )
+
+@contextmanager
+def cannot_write(path: Path) -> Iterator[None]:
+    """Turn what a writer of polygons says into one line.
+
+    Raises:
+        OutputError: with the first line of its words.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:  # pyogrio's errors are RuntimeErrors
+        raise _failed(path, (str(exc).splitlines() or [type(exc).__name__])[0]) from exc
+
+
+def check_count(path: Path, found: int, written: int) -> None:
+    """Refuse a file that holds fewer polygons than were written: a disk may fill unnoticed.
+
+    Raises:
+        OutputError: the numbers differ.
+    """
+    if found != written:
+        raise _failed(path, f"only {found} of {written} polygons were written")
+
+
+def _failed(path: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"{path}: cannot be written ({reason}). Free some space or choose another --out."
+    )

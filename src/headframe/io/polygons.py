@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
@@ -20,9 +19,9 @@ from pyarrow import parquet
 from pyproj import CRS
 from shapely import Polygon
 
-from headframe.core.errors import OutputError
 from headframe.geo.coverage import StripLabels, StripParts, label_strip
 from headframe.io.files import replacing
+from headframe.io.gpkg import LayerWriter, cannot_write, check_count
 
 _COLUMNS = {
     "class_id": pa.int32(),
@@ -170,54 +169,44 @@ class PolygonWriter:
             with_model: every batch names its model, in a column of its own.
         """
         self._fields = {**_COLUMNS, "model": pa.string()} if with_model else _COLUMNS
-        self._empty = PolygonBatch((), (), (), (), (), (), "" if with_model else None)
-        self._final = (gpkg, geoparquet)
+        kinds = {name: np.dtype(f.to_pandas_dtype()).name for name, f in self._fields.items()}
+        self._layer = LayerWriter(gpkg, layer="polygons", columns=kinds, crs=crs)
+        self._path = geoparquet
         self._crs = crs
         self._date = date
         self._stack = ExitStack()
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """Polygons written so far."""
+        return self._layer.count
 
     def __enter__(self) -> "PolygonWriter":
         """Open temporary files beside the final ones."""
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
-        self._stack.callback(pyogrio.set_gdal_config_options, {"OGR_CURRENT_DATE": None})
-        self._parts = [self._stack.enter_context(replacing(path)) for path in self._final]
-        with _as_output_error(self._final[1]):
-            self._parquet = parquet.ParquetWriter(self._parts[1], self._schema())
-        self._write_gpkg(self._empty, append=False)
+        with ExitStack() as stack:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
+            stack.callback(pyogrio.set_gdal_config_options, {"OGR_CURRENT_DATE": None})
+            self._part = stack.enter_context(replacing(self._path))
+            with cannot_write(self._path):
+                self._parquet = parquet.ParquetWriter(self._part, self._schema())
+            stack.enter_context(self._layer)
+            stack.push(self._finish)  # before either file gets its name
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
         """Finish and check both files, or remove them."""
-        try:
-            if kind is None:
-                self._finish()
-        except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise
         self._stack.__exit__(kind, exc, trace)
 
     def write(self, batch: PolygonBatch) -> None:
         """Add polygons at the end of both files."""
-        self.count += len(batch)
-        with _as_output_error(self._final[1]):
-            columns = batch.table()
+        columns = batch.table()
+        with cannot_write(self._path):
             wkb = pa.array(list(shapely.to_wkb(list(batch.shapes))), pa.binary())
             self._parquet.write_table(pa.table({**columns, "geometry": wkb}, self._schema()))
-        self._write_gpkg(batch, append=True)
-
-    def _write_gpkg(self, batch: PolygonBatch, *, append: bool) -> None:
-        columns = {name: column.to_numpy(False) for name, column in batch.table().items()}
-        frame = geopandas.GeoDataFrame(columns, geometry=list(batch.shapes), crs=self._crs)
-        with _as_output_error(self._final[0]):
-            pyogrio.write_dataframe(
-                frame,
-                self._parts[0],
-                driver="GPKG",
-                layer="polygons",
-                append=append,
-                geometry_type="Polygon",
-            )
+        self._layer.write(
+            batch.shapes, {name: column.to_numpy(False) for name, column in columns.items()}
+        )
 
     def _schema(self) -> pa.Schema:
         crs = self._crs.to_json_dict()
@@ -226,25 +215,9 @@ class PolygonWriter:
         fields = [*self._fields.items(), ("geometry", pa.binary())]
         return pa.schema(fields, metadata={"geo": json.dumps(geo)})
 
-    def _finish(self) -> None:
-        with _as_output_error(self._final[1]):
-            self._parquet.close()
-            rows = parquet.read_metadata(self._parts[1]).num_rows
-        with _as_output_error(self._final[0]):
-            features = pyogrio.read_info(self._parts[0], force_feature_count=True)["features"]
-        if (rows, features) != (self.count, self.count):
-            raise OutputError(
-                f"{self._final[0]}: only {min(rows, features)} of {self.count} polygons were "
-                "written. Free some space or choose another --out."
-            )
-
-
-@contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as exc:  # pyogrio's errors are RuntimeErrors
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise OutputError(
-            f"{path}: cannot be written ({reason}). Free some space or choose another --out."
-        ) from exc
+    def _finish(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers
+        if kind is None:
+            with cannot_write(self._path):
+                self._parquet.close()
+                rows = parquet.read_metadata(self._part).num_rows
+            check_count(self._path, rows, self.count)
