@@ -57,7 +57,7 @@ def test_errors(tmp_path):
     with pytest.raises(MissingFileError, match="no such image"):
         read_header(tmp_path / "none.tif")
     (tmp_path / "v.tif").write_text("<VRTDataset/>")
-    with pytest.raises(FormatError, match="not a readable GeoTIFF"):
+    with pytest.raises(FormatError, match="cannot be read as a GeoTIFF"):
         read_header(tmp_path / "v.tif")
     with pytest.raises(CrsError, match="no coordinate reference system"):
         read_header(save(tmp_path / "c.tif", values, crs=None))

@@ -354,7 +354,7 @@ def test_bad_images(plain, tmp_path, write_chip):
         label_images([tmp_path / "void"], polygons=polygons, out=tmp_path / "DS")
     other = images / "Site 0" / "z.tif"
     other.write_text("not a picture")
-    with pytest.raises(FormatError, match=r"z\.tif: not a readable GeoTIFF"):
+    with pytest.raises(FormatError, match=r"z\.tif: cannot be read as a GeoTIFF"):
         attempt()
     write_chip(other, np.ones((3, 9, 7), np.uint8), transform=grid, crs=None)
     with pytest.raises(CrsError, match=r"z\.tif: has no coordinate reference system"):
@@ -365,7 +365,7 @@ def test_bad_images(plain, tmp_path, write_chip):
     noise = np.random.default_rng(0).integers(1, 9999, (3, 90, 70), dtype=np.uint16)
     write_chip(other, noise, transform=grid, descriptions=("B02", "B03", "B04"))
     other.write_bytes(other.read_bytes()[:9000])
-    with pytest.raises(FormatError, match=r"z\.tif: not a readable GeoTIFF"):
+    with pytest.raises(FormatError, match=r"z\.tif: cannot be read as a GeoTIFF"):
         attempt()
 
 

@@ -29,11 +29,13 @@ from headframe.core.components import (
     component,
     layers_of,
 )
-from headframe.core.errors import FormatError, MissingFileError, UnknownNameError
+from headframe.core.errors import FormatError, UnknownNameError
 from headframe.io.cog import gdal_writing
 from headframe.io.files import replacing
+from headframe.io.geotiff import open_geotiff, unreadable
 
 BITS_DESCRIPTION = "component bits"
+_KIND = "file of component labels"
 _BIT_TAG = "BIT_{}"
 _BLOCK_PX = 512
 _STRIP_PX = 512
@@ -73,7 +75,7 @@ def read_bits(path: Path) -> BitMask:
         MissingFileError: no such file.
         FormatError: no GeoTIFF of one whole-number band, bits of other names, or other values.
     """
-    with _open(path) as source:
+    with open_geotiff(path, kind=_KIND) as source:
         _check_one_band(source, path)
         values = _bits(source, None, path)
         geobox = None if source.crs is None else GeoBox.from_rio(source)
@@ -88,7 +90,7 @@ def bits_to_layers(path: Path, out: Path) -> None:
         FormatError: see ``read_bits``.
         OutputError: ``out`` cannot be written.
     """
-    with _open(path) as source:
+    with open_geotiff(path, kind=_KIND) as source:
         _check_one_band(source, path)
         with gdal_writing(out), _create(out, _profile_of(source), len(COMPONENT_NAMES)) as sink:
             for window in _strips(source):
@@ -106,25 +108,12 @@ def layers_to_bits(path: Path, out: Path) -> None:
         FormatError: no GeoTIFF, a layer missing, doubled or unknown, or values but 0, 1 and 255.
         OutputError: ``out`` cannot be written.
     """
-    with _open(path) as source:
+    with open_geotiff(path, kind=_KIND) as source:
         order = _layer_order(source.descriptions, path)
         with gdal_writing(out), _create(out, _profile_of(source), 1) as sink:
             for window in _strips(source):
                 bits = bits_of_layers(_layers(source, order, window, path))
                 sink.write(bits, 1, window=window)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file of component labels.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="GTiff") as source:
-                yield source
-    except RasterioError as exc:
-        raise _unreadable(path, exc) from exc
 
 
 @contextmanager
@@ -202,12 +191,7 @@ def _read(
     try:
         return np.asarray(source.read(bands, window=window))
     except RasterioError as exc:
-        raise _unreadable(path, exc) from exc
-
-
-def _unreadable(path: Path, exc: Exception) -> FormatError:
-    reason = " ".join(str(exc.__cause__ or exc).split())[:160]
-    return FormatError(f"{path}: cannot be read as a GeoTIFF ({reason}). Replace it.")
+        raise unreadable(path, exc) from exc
 
 
 def _layers(

@@ -1,23 +1,19 @@
 """Whole chips as they are stored: raw numbers in, raw numbers out, nothing scaled."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
-from headframe.core.errors import CrsError, FormatError, MissingFileError
+from headframe.core.errors import CrsError
 from headframe.io.files import replacing
+from headframe.io.geotiff import open_geotiff
 
 _PREDICTOR = {"i": 2, "u": 2, "f": 3}
 
@@ -73,13 +69,13 @@ def read_header(path: Path) -> StoredHeader:
         FormatError: no GeoTIFF.
         CrsError: no CRS, or no geotransform.
     """
-    with _open(path) as dataset:
+    with open_geotiff(path, kind="image") as dataset:
         return _header(dataset, path)
 
 
 def read_stored(path: Path) -> StoredChip:
     """Read all of a GeoTIFF; alpha bands turn into validity. Errors as ``read_header``."""
-    with _open(path) as dataset:
+    with open_geotiff(path, kind="image") as dataset:
         header = _header(dataset, path)
         values = dataset.read(list(header.bands))
         valid = dataset.read_masks(list(header.bands)) > 0
@@ -139,25 +135,6 @@ def select_bands(chip: StoredChip, indices: tuple[int, ...]) -> StoredChip:
         band_tags=tuple(header.band_tags[i] for i in indices) if header.band_tags else (),
     )
     return StoredChip(kept, chip.values[list(indices)], chip.valid[list(indices)])
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such image.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            # Only GeoTIFF: a virtual format under this name could open other files.
-            with rasterio.open(path, driver="GTiff") as dataset:
-                yield dataset
-    except (RasterioError, OSError) as exc:
-        if isinstance(exc, (MissingFileError, CrsError)):
-            raise
-        cause = exc.__cause__ or exc
-        raise FormatError(
-            f"{path}: not a readable GeoTIFF ({' '.join(str(cause).split())})."
-        ) from exc
 
 
 def _header(dataset: Any, path: Path) -> StoredHeader:  # noqa: ANN401 - rasterio is untyped
