@@ -18,6 +18,7 @@ from headframe.engine.bundle import Bundle
 from headframe.engine.evaluation import BOUNDARY_PX, ChipResult, Evaluation
 from headframe.engine.evaluation_report import write_report
 from headframe.engine.prediction import predicted
+from headframe.io.files import make_folder
 from headframe.metrics.boundary import boundary_counts
 from headframe.metrics.confusion import confusion
 
@@ -183,12 +184,7 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
 
 def _make_folder(out: Path) -> None:
     """Make the report's folder before the work, so that a bad one costs no time."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(
-            f"{out}: cannot be made a folder ({exc.strerror}). Choose another --out."
-        ) from exc
+    make_folder(out)
     if not os.access(out, os.W_OK):
         raise OutputError(f"{out}: cannot be written. Choose another --out.")
 

@@ -34,6 +34,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from headframe.core.errors import JobError, OutputError, RecipeError
+from headframe.io.files import make_folder
 
 HEARTBEAT_S = 30.0
 GRACE_S = 300.0
@@ -355,12 +356,7 @@ def _lock_path(url: str, folder: Path) -> Path:
         folder, name = file.parent, f"{file.name}.lock"
     else:
         name = "claims.lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(
-            f"{folder}: cannot be made ({exc.strerror or exc}). Choose another --storage."
-        ) from exc
+    make_folder(folder, option="--storage")
     return folder / name
 
 

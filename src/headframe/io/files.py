@@ -28,12 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be written, or the disk is full.
     """
     part = path.with_name(f".part-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(
-            f"{path.parent}: cannot be made ({exc.strerror or exc}). Choose another --out."
-        ) from exc
+    make_folder(path.parent)
     try:
         _remove(part)
         yield part
@@ -52,6 +47,24 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(part)
         raise
+
+
+def make_folder(path: Path, *, option: str = "--out") -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Args:
+        path: the folder.
+        option: what to choose otherwise, for the message.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"{path}: cannot be made ({exc.strerror or exc}). Choose another {option}."
+        ) from exc
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from PIL import Image
 
 from headframe.core.classmap import IGNORE_INDEX, ClassInfo, ClassMap
 from headframe.core.components import NODATA_BITS, BitArray
-from headframe.core.errors import OutputError
 from headframe.io.files import replacing
 
 FloatArray = NDArray[np.float32]
@@ -171,13 +170,7 @@ def _stretched(bands: FloatArray) -> NDArray[np.uint8]:
 
 def _save(path: Path, picture: NDArray[np.uint8]) -> None:
     with replacing(path) as part:
-        try:
-            Image.fromarray(picture).save(part, format="PNG", optimize=True)
-        except OSError as exc:
-            raise OutputError(
-                f"{path}: cannot be written ({exc.strerror or exc}). "
-                "Free some space or choose another --out."
-            ) from exc
+        Image.fromarray(picture).save(part, format="PNG", optimize=True)
 
 
 def _outline(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:

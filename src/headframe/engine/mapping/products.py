@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 from shapely import Polygon
 
 from headframe.core.classmap import ClassInfo, ClassMap
-from headframe.core.errors import OutputError
 from headframe.core.modelspec import ModelSpec
 from headframe.engine.mapping.options import MapOptions
 from headframe.engine.mapping.resume import Checkpoint
@@ -22,6 +21,7 @@ from headframe.engine.mapping.strips import read_look
 from headframe.geo.area import GridMeasure
 from headframe.geo.coverage import Region, Stitcher, simplify_cluster
 from headframe.io.cog import RasterStyle, class_style, write_cog
+from headframe.io.files import writing_into
 from headframe.io.polygons import PolygonBatch, PolygonWriter, read_parts
 from headframe.io.quicklook import assemble, write_quicklook
 from headframe.io.stac import MapRecord, write_item
@@ -150,7 +150,7 @@ def move_out(scene: FinishedScene, work: Path, made: Sequence[str]) -> dict[str,
     """
     outputs: dict[str, Path] = {}
     item = scene.folder / f"{scene.name}{ITEM}"
-    try:
+    with writing_into(scene.folder):
         earlier = _earlier_files(item, scene.name)
         item.unlink(missing_ok=True)
         for suffix in made:
@@ -159,10 +159,6 @@ def move_out(scene: FinishedScene, work: Path, made: Sequence[str]) -> dict[str,
             outputs[suffix] = final
         for name in earlier - {file.name for file in outputs.values()}:
             (scene.folder / name).unlink(missing_ok=True)
-    except OSError as exc:
-        raise OutputError(
-            f"{scene.folder}: cannot be written ({exc.strerror or exc}). Choose another --out."
-        ) from exc
     return outputs
 
 
