@@ -113,9 +113,8 @@ def tile_scenes(
     )
     mark = _fingerprint(scenes, polygons, options)
     before = finished_before(out, mark, made_from=_MADE_FROM, last=TILE_TABLE)
-    if before is not None:
-        finished = dict(before.sources["report"])
-    else:
+    finished: Any = None if before is None else before.sources.get("report")
+    if not isinstance(finished, dict):
         plan = plan_tiles(scenes, layer, options=options)
         with working(out, WORK_NAME, mark, made_from=_MADE_FROM) as work:
             records = _cut_all(plan, layer, out=out, work=work, options=options, progress=progress)
