@@ -79,3 +79,13 @@ def test_two_maps_need_no_model(make, tmp_path, capsys):
             file.update_tags(class_0="background", class_1="mine")
     assert run("change", *maps, "--model", model, "--out", tmp_path / "out") == 2
     assert "are class maps already. Leave --model out." in capsys.readouterr().err
+
+
+def test_a_mask_of_components_and_a_class_map_are_not_compared(make, tmp_path, capsys):
+    values = np.zeros((1, 96, 128), np.uint16)
+    mask = make.scene(tmp_path / "m.tif", values, names=("component bits",))
+    classes = make.scene(tmp_path / "c.tif", values.astype(np.uint8), names=None)
+    assert run("change", mask, classes, "--out", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "m.tif is a mask of components and" in line
+    assert "c.tif a class map" in line

@@ -13,6 +13,8 @@ from affine import Affine
 from pyproj import Geod, Transformer
 from rasterio.features import rasterize
 
+from headframe.core.components import COMPONENT_NAMES, NODATA_BITS
+
 LON, LAT = 81.41, 24.37
 """Where the mines of ``mine-timeseries`` are; the border of two UTM zones is 6 degrees off."""
 _GEOD = Geod(ellps="WGS84")
@@ -75,6 +77,35 @@ class Raster:
         with rasterio.open(path, "w", crs=self.crs if crs else None, **profile) as file:
             file.write(values, 1)
             file.update_tags(**{f"class_{i}": name for i, name in enumerate(tags)})
+        return str(path)
+
+    def write_bits(self, path, shapes, *, lost=None, names=None):
+        """Write a mask of components: ``shapes`` as (component, shape in metres).
+
+        ``names`` are the bits' tags, position to name; by default the usual ten.
+        """
+        there = Transformer.from_crs("EPSG:4326", self.crs, always_xy=True)
+        names = dict(enumerate(COMPONENT_NAMES)) if names is None else names
+        bit_of = {name: bit for bit, name in names.items()}
+
+        def burnt(shape):
+            coords = shapely.transform(
+                lonlat(shape), lambda c: np.column_stack(there.transform(c[:, 0], c[:, 1]))
+            )
+            return rasterize([(coords, 1)], out_shape=self.shape, transform=self.affine) > 0
+
+        values = np.zeros(self.shape, np.uint16)
+        for name, shape in shapes:
+            values[burnt(shape)] |= np.uint16(1 << bit_of[name])
+        if lost is not None:
+            values[burnt(lost)] = NODATA_BITS
+        height, width = self.shape
+        profile = {"driver": "GTiff", "count": 1, "height": height, "width": width}
+        profile |= {"dtype": "uint16", "nodata": NODATA_BITS, "transform": self.affine}
+        with rasterio.open(path, "w", crs=self.crs, **profile) as file:
+            file.write(values, 1)
+            file.descriptions = ("component bits",)
+            file.update_tags(**{f"BIT_{bit}": name for bit, name in names.items()})
         return str(path)
 
 

@@ -47,7 +47,8 @@ def change(
 ) -> None:
     """Compare two dates: stable, expansion, contraction, no data.
 
-    Takes two class maps of one place, or two scenes and a model. They may differ in reference
+    Takes two class maps of one place, two masks of components that may overlap (each component is
+    then compared for itself), or two scenes and a model. They may differ in reference
     system, extent, pixel size and pixel corners. Areas are in hectares on the ellipsoid, with the
     half-pixel bound of what counting pixels leaves uncertain.
 
@@ -58,6 +59,8 @@ def change(
         headframe change 2019.tif 2024.tif --model tailings-s2-rgb --out change --sites mines.kml
 
         headframe change a.classes.tif b.classes.tif --out change --cloud-after b_SCL.tif --json
+
+        headframe change a.components.tif b.components.tif --out change
     """
     from headframe.cli.console import emit_json, progress, say, table
     from headframe.engine.mapping import MapOptions

@@ -5,8 +5,9 @@ nobody labelled. The ten-layer form is what other tools draw and edit: uint8 ban
 components' names, 1 there, 0 not, 255 unlabelled.
 """
 
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ _BIT_TAG = "BIT_{}"
 _BLOCK_PX = 512
 _STRIP_PX = 512
 """Rows converted at a time: a whole Sentinel-2 tile of ten layers takes 56 MB."""
+
+
+_BIT_KEY = re.compile(r"BIT_(\d{1,2})")
+_MOST_BITS = 15
+"""Beside ``NODATA_BITS``, as many bits of 16 can be told from it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,42 @@ def layers_to_bits(path: Path, out: Path) -> None:
                 sink.write(bits, 1, window=window)
 
 
+def is_bit_mask(dataset: Any) -> bool:  # noqa: ANN401 - rasterio is untyped
+    """Tell whether an open raster says itself that it is a mask: by its tags or its only band."""
+    if dataset.count != 1 or dataset.dtypes[0] != "uint16":
+        return False
+    tagged = any(_BIT_KEY.fullmatch(key) for key in dataset.tags())
+    return tagged or dataset.descriptions[0] == BITS_DESCRIPTION
+
+
+def bit_names(tags: Mapping[str, str], source: str) -> dict[int, str]:
+    """Read from a mask's tags which bits it may hold; the ten components where it has none.
+
+    A map of some models names the bits of what they look for only, and gives bits from 10 on to
+    classes that are no components.
+
+    Args:
+        tags: of the raster.
+        source: for messages.
+
+    Returns:
+        Position of the bit to its name, ascending.
+
+    Raises:
+        FormatError: one of the first ten bits has another name than usual, or a bit is too high.
+    """
+    found = {int(m.group(1)): tags[key] for key in tags if (m := _BIT_KEY.fullmatch(key))}
+    for place, said in found.items():
+        usual = COMPONENT_NAMES[place] if place < len(COMPONENT_NAMES) else said
+        if said != usual or place >= _MOST_BITS:
+            raise FormatError(
+                f"{source}: its tags say that bit {place} is {said!r}"
+                f"{f', not {usual!r}' if said != usual else ''}. "
+                "Write it anew with the bits in the usual order."
+            )
+    return dict(sorted(found.items())) or dict(enumerate(COMPONENT_NAMES))
+
+
 @contextmanager
 def _create(path: Path, profile: dict[str, Any], count: int) -> Iterator[Any]:
     dtype, nodata = ("uint16", NODATA_BITS) if count == 1 else ("uint8", IGNORE_INDEX)
@@ -164,14 +206,7 @@ def _check_one_band(source: Any, path: Path) -> None:  # noqa: ANN401 - rasterio
             f"{path}: has {source.count} band(s) of {source.dtypes[0]}; a mask of components has "
             "one of whole numbers. Ten layers become one with `headframe dataset bits`."
         )
-    tags = source.tags()
-    for place, name in enumerate(COMPONENT_NAMES):
-        said = tags.get(_BIT_TAG.format(place), name)
-        if said != name:
-            raise FormatError(
-                f"{path}: its tags say that bit {place} is {said!r}, not {name!r}. "
-                "Write it anew with the bits in the usual order."
-            )
+    bit_names(source.tags(), str(path))
 
 
 def _bits(source: Any, window: Window | None, path: Path) -> BitArray:  # noqa: ANN401 - untyped

@@ -15,8 +15,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from headframe.core.classmap import IGNORE_INDEX, ClassInfo, ClassMap
+from headframe.core.components import NODATA_BITS, BitArray, component_class_map
 from headframe.core.errors import CrsError, FormatError
 from headframe.geo.window import Window
+from headframe.io.bitmask import bit_names, is_bit_mask
 from headframe.io.layers import gdal_reading, has_alpha, open_raster, shown
 
 ByteArray = NDArray[np.uint8]
@@ -42,26 +44,34 @@ class ClassFile:
         geobox: its grid, with a CRS.
         names: class index to name, as far as its tags say.
         colors: class index to sRGB, as far as its palette says.
+        bits: of a mask of components, the bits to read, class k + 1 being bit k; 0 for classes
+            that exclude each other.
     """
 
     source: str
     geobox: GeoBox
     names: dict[int, str]
     colors: dict[int, tuple[int, int, int]]
+    bits: int = 0
 
 
 def carries_classes(source: str) -> bool:
-    """Tell whether a raster says itself that it holds classes: one band and tags ``class_N``."""
+    """Tell whether a raster says itself that it holds classes.
+
+    It has one band, and tags ``class_N`` or the marks of a mask of components.
+    """
     with open_raster(source) as dataset:
-        return dataset.count == 1 and bool(_class_names(dataset.tags()))
+        named = _class_names(dataset.tags()) or is_bit_mask(dataset)
+        return dataset.count == 1 and bool(named)
 
 
 def read_class_file(source: str) -> ClassFile:
-    """Read what a class map says about itself.
+    """Read what a class map, or a mask of components, says about itself.
 
     Raises:
         MissingFileError: it is not there.
-        FormatError: several bands, no whole numbers, or nodata 0, which is the background.
+        FormatError: several bands, no whole numbers, nodata 0, which is the background, or bits
+            named other than usual.
         CrsError: no CRS or no place.
     """
     with open_raster(source) as dataset, gdal_reading(source):
@@ -76,12 +86,12 @@ def read_class_file(source: str) -> ClassFile:
                 f"{shown(source)}: its nodata is 0, which is the background's number. Run "
                 "gdal_edit.py -a_nodata 255 on it."
             )
-        return ClassFile(
-            source=source,
-            geobox=_placed(dataset, source),
-            names=_class_names(dataset.tags()),
-            colors=_palette(dataset),
-        )
+        place = _placed(dataset, source)
+        if is_bit_mask(dataset):
+            named = bit_names(dataset.tags(), shown(source))
+            names = {0: "background"} | {bit + 1: name for bit, name in named.items()}
+            return ClassFile(source, place, names, {}, bits=sum(1 << bit for bit in named))
+        return ClassFile(source, place, _class_names(dataset.tags()), _palette(dataset))
 
 
 def common_classes(before: ClassFile, after: ClassFile, highest: int) -> ClassMap:
@@ -108,6 +118,39 @@ def common_classes(before: ClassFile, after: ClassFile, highest: int) -> ClassMa
     for index in range(1, top + 1):
         color = colors.get(index, _COLORS[(index - 1) % len(_COLORS)])
         infos.append(ClassInfo(index, names.get(index, plain.format(index)), color))
+    return ClassMap(tuple(infos))
+
+
+def common_bits(before: ClassFile, after: ClassFile) -> int:
+    """Find the bits that both of two masks may hold under one name.
+
+    Raises:
+        FormatError: one is a class map, or they have no component in common.
+    """
+    for mask, other in ((before, after), (after, before)):
+        if mask.bits and not other.bits:
+            raise FormatError(
+                f"{shown(mask.source)} is a mask of components and {shown(other.source)} a class "
+                "map: they cannot be compared. Name two masks (*.components.tif) or two class "
+                "maps of one model."
+            )
+    both = set(before.names.items()) & set(after.names.items())
+    bits = sum(1 << (index - 1) for index, _ in both if index)
+    if not bits:
+        raise FormatError(
+            f"{shown(before.source)} has components {_told(before.names)} and "
+            f"{shown(after.source)} {_told(after.names)}: none is in both. Map both with the same "
+            "models."
+        )
+    return bits
+
+
+def component_classes(mask: ClassFile) -> ClassMap:
+    """Name the classes of a mask, class ``k + 1`` being bit ``k``; bits in between are numbered."""
+    infos = list(component_class_map().classes)
+    for index in range(len(infos), max(mask.names) + 1):
+        name = mask.names.get(index, f"bit {index - 1}")
+        infos.append(ClassInfo(index, name, _COLORS[(index - 1) % len(_COLORS)]))
     return ClassMap(tuple(infos))
 
 
@@ -168,7 +211,12 @@ def _scl_band(dataset: Any) -> int | None:  # noqa: ANN401 - rasterio is untyped
 
 
 class AlignedClasses:
-    """Classes of one date on a grid that is not theirs; nearest pixel, without approximation."""
+    """Classes of one date on a grid that is not theirs; nearest pixel, without approximation.
+
+    Attributes:
+        dtype: ``uint8`` for classes, 255 being no data; ``uint16`` for masks of components,
+            65535 being no data.
+    """
 
     def __init__(
         self, file: ClassFile, geobox: GeoBox, *, clouds: CloudMask | None, ignored: Sequence[int]
@@ -181,10 +229,11 @@ class AlignedClasses:
             clouds: where the date is under cloud; what it does not cover is not known either.
             ignored: classes that are no data: cloud.
         """
+        self.dtype = "uint16" if file.bits else "uint8"
         self._file = file
         self._geobox = geobox
         self._clouds = clouds
-        self._ignored = [*ignored, IGNORE_INDEX]
+        self._ignored = ignored
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -201,26 +250,47 @@ class AlignedClasses:
         """Close the files."""
         self._stack.close()
 
-    def read(self, window: Window) -> ByteArray:
-        """Read classes (h, w), uint8; 255 outside the file, at nodata and under cloud.
+    def read(self, window: Window) -> ByteArray | BitArray:
+        """Read classes or masks (h, w); no data outside the file, at nodata and under cloud.
 
         Raises:
-            FormatError: a number above 254 that is not nodata, or a damaged file.
+            FormatError: a number above 254 that is not nodata, a bit without a name, or a
+                damaged file.
         """
         where = RasterWindow(window.col, window.row, window.width, window.height)
         with gdal_reading(self._file.source):
             values = self._classes.read(1, window=where)
             known = self._classes.read_masks(1, window=where) > 0
-        lost = ~known | np.isin(values, self._ignored)
-        wrong = values[~lost & ((values < 0) | (values > IGNORE_INDEX))]
-        if wrong.size:
-            raise FormatError(
-                f"{shown(self._file.source)}: value {wrong[0]} is no class (0 to 254; 255 is no "
-                "data). Name a model with --model if it is a scene."
-            )
+        if self._file.bits:
+            unsure = np.uint16(sum(1 << (index - 1) for index in self._ignored))
+            lost = ~known | (values == NODATA_BITS)
+            lost |= (values & unsure) != 0
+        else:
+            lost = ~known | np.isin(values, [*self._ignored, IGNORE_INDEX])
+        self._check(values[~lost])
         if self._clouds is not None:
             lost |= self._under_cloud(where, self._clouds)
+        if self._file.bits:
+            return np.where(lost, NODATA_BITS, values & self._file.bits).astype(np.uint16)
         return np.where(lost, IGNORE_INDEX, values).astype(np.uint8)
+
+    def _check(self, values: NDArray[np.integer]) -> None:
+        named = sum(1 << (index - 1) for index in self._file.names if index)
+        wrong = values[(values < 0) | (values > IGNORE_INDEX)]
+        if self._file.bits:
+            wrong = values[(values & ~np.int64(named)) != 0]
+        if not wrong.size:
+            return
+        if self._file.bits:
+            raise FormatError(
+                f"{shown(self._file.source)}: value {wrong[0]} has bits that no tag names. Add "
+                "tags BIT_10 and so on, or write the mask anew."
+            )
+        raise FormatError(
+            f"{shown(self._file.source)}: value {wrong[0]} is no class (0 to 254; 255 is no "
+            "data). Name a model with --model if it is a scene; a mask of components has tags "
+            "BIT_0=excavation and so on."
+        )
 
     def _under_cloud(self, where: RasterWindow, clouds: CloudMask) -> NDArray[np.bool_]:
         with gdal_reading(clouds.source):

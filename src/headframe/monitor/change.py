@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import os
 import shutil
 import time
@@ -10,27 +11,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headframe.core.classmap import ClassMap
 from headframe.core.errors import GridMismatchError, InputError, OutputError
 from headframe.core.progress import SILENT, Progress
 from headframe.geo.alignment import Alignment, CellAreas, align_grids
-from headframe.geo.patches import PatchSieve
 from headframe.geo.window import Window
 from headframe.io.classraster import (
     AlignedClasses,
     ClassFile,
     cloud_mask,
+    common_bits,
     common_classes,
+    component_classes,
     read_class_file,
 )
 from headframe.io.files import write_json, write_text
+from headframe.io.layers import shown as shown_source
 from headframe.monitor.count import count_change
 from headframe.monitor.drawing import write_change_polygons, write_change_raster
 from headframe.monitor.options import ChangeOptions, ChangeResult, Dated
-from headframe.monitor.picture import Legend, write_change_picture
+from headframe.monitor.picture import Legend, write_change_picture, write_component_picture
 from headframe.monitor.places import Place, read_places, whole_place
 from headframe.monitor.strips import PairStack
 
 _WORK = ".part-change"
+_LOG = logging.getLogger("headframe")
 
 
 def compare(
@@ -41,14 +46,15 @@ def compare(
     options: ChangeOptions | None = None,
     progress: Progress = SILENT,
 ) -> ChangeResult:
-    """Compare two class maps.
+    """Compare two class maps, or two masks of components.
 
     Both are brought onto one grid (``geo.alignment.align_grids``), pixels without data or under
     cloud on either date are left out, and a pixel is stable, expansion, contraction or, where one
     class became another, converted. Changes in 4-connected patches of what they became that are
     smaller than the minimum are taken back; where the maps' pixels do not coincide, so are
     patches nowhere wider than a pixel of the coarser map, which two drawings of one unchanged
-    outline leave.
+    outline leave. Components that may overlap in a pixel are compared each for itself, without
+    regard to the others, where both masks may hold them.
 
     Writes ``change.tif`` (and ``change-<class>.tif`` where there are several), ``change.gpkg``,
     ``change.csv``, ``transitions.csv``, ``change.png`` and, last, ``change.json``.
@@ -70,7 +76,10 @@ def compare(
         raise InputError(
             f"{before.classes}: is named as BEFORE and as AFTER. Name two different dates."
         )
-    common_classes(*files, highest=0)
+    if files[0].bits or files[1].bits:
+        files = _of_both(*files)
+    else:
+        common_classes(*files, highest=0)
     alignment = _aligned(*files)
     places = [whole_place(alignment.geobox)]
     if options.sites is not None:
@@ -85,6 +94,21 @@ def compare(
     result = replace(result, seconds=round(time.perf_counter() - started, 3))
     write_json(out / "change.json", result.to_json())
     return result
+
+
+def _of_both(before: ClassFile, after: ClassFile) -> tuple[ClassFile, ClassFile]:
+    """Have two masks read only what both may hold; what one of them never says is no change."""
+    kept = common_bits(before, after)
+    for own, other in ((before, after), (after, before)):
+        left = [name for i, name in own.names.items() if i and not kept >> (i - 1) & 1]
+        if left:
+            _LOG.warning(
+                "%s: leaving out %s, which %s does not name.",
+                shown_source(own.source),
+                ", ".join(left),
+                shown_source(other.source),
+            )
+    return replace(before, bits=kept), replace(after, bits=kept)
 
 
 def _aligned(before: ClassFile, after: ClassFile) -> Alignment:
@@ -110,9 +134,13 @@ class _Job:
         geobox = self.alignment.geobox
         stack = PairStack(work, (geobox.shape[0], geobox.shape[1]))
         present = self._fill(stack, dates)
-        classes = common_classes(*self.files, highest=max(present, default=1))
-        self._clean(stack)
-        shown = sorted(present) or [1]
+        classes = (
+            component_classes(self.files[0])
+            if stack.overlapping
+            else common_classes(*self.files, highest=max(present, default=1))
+        )
+        shown = sorted(present) or [self._first()]
+        self._clean(stack, shown)
         tables = count_change(
             stack,
             alignment=self.alignment,
@@ -121,7 +149,6 @@ class _Job:
             places=self.places,
             progress=self.progress,
         )
-        rows = tables.areas
         made = ["change.tif", "change.gpkg", "change.csv", "transitions.csv", "change.png"]
         write_change_raster(work / "change.tif", stack, geobox=geobox, index=None)
         for index in shown if len(classes) > 2 else ():
@@ -131,20 +158,13 @@ class _Job:
             work / "change.gpkg",
             stack,
             geobox=geobox,
-            classes=classes,
+            names={index: classes.names[index] for index in [0, *shown]},
             places=self.places,
             progress=self.progress,
         )
-        write_text(work / "change.csv", _csv(rows))
+        write_text(work / "change.csv", _csv(tables.areas))
         write_text(work / "transitions.csv", _csv(tables.transitions))
-        write_change_picture(
-            work / "change.png",
-            stack,
-            geobox=geobox,
-            classes=classes,
-            scenes=(dates[0].scene, dates[1].scene),
-            legend=Legend((_title(dates[0]), _title(dates[1])), _headline(rows)),
-        )
+        self._draw(work / "change.png", stack, dates, classes=classes, rows=tables.areas)
         _move_out(work, out, made)
         return ChangeResult(
             before=self.files[0].source,
@@ -152,9 +172,45 @@ class _Job:
             outputs={name: str(out / name) for name in [*made, "change.json"]},
             grid=self._grid(),
             classes=classes.names,
-            rows=tuple(rows),
+            rows=tuple(tables.areas),
             transitions=tuple(tables.transitions),
             polygons=polygons,
+        )
+
+    def _first(self) -> int:
+        """Give the lowest class that may occur, to be shown where none does."""
+        bits = self.files[0].bits
+        return (bits & -bits).bit_length() if bits else 1
+
+    def _draw(
+        self,
+        path: Path,
+        stack: PairStack,
+        dates: tuple[Dated, Dated],
+        *,
+        classes: ClassMap,
+        rows: Sequence[dict[str, Any]],
+    ) -> None:
+        titles = (_title(dates[0]), _title(dates[1]))
+        if stack.overlapping:
+            whole = [row for row in rows if row["site"] == rows[-1]["site"]]
+            of = {name: index for index, name in enumerate(classes.names)}
+            write_component_picture(
+                path,
+                stack,
+                geobox=self.alignment.geobox,
+                titles=titles,
+                rows={of[row["class"]]: row for row in whole if row["class"] in of},
+                names=classes.names,
+            )
+            return
+        write_change_picture(
+            path,
+            stack,
+            geobox=self.alignment.geobox,
+            classes=classes,
+            scenes=(dates[0].scene, dates[1].scene),
+            legend=Legend(titles, _headline(rows)),
         )
 
     def _fill(self, stack: PairStack, dates: tuple[Dated, Dated]) -> set[int]:
@@ -171,14 +227,14 @@ class _Job:
         with readers[0] as first, readers[1] as second:
             return stack.fill(first, second, self.progress)
 
-    def _clean(self, stack: PairStack) -> None:
+    def _clean(self, stack: PairStack, shown: Sequence[int]) -> None:
         sides = self.alignment.side_px
         least, areas = round(self.options.min_patch_px * min(sides) ** 2, 6), None
         if self.options.min_area_ha is not None:
             least, areas = self.options.min_area_ha * 1e4, CellAreas(self.alignment.geobox)
         # Either drawing of one outline may be off by half a pixel of its own.
         thread_px = 1 if self.alignment.same_lattice else 1 + round(sum(sides) / 2)
-        stack.clean(PatchSieve(least), thread_px=thread_px, areas=areas, progress=self.progress)
+        stack.clean(least, shown=shown, thread_px=thread_px, areas=areas, progress=self.progress)
 
     def _grid(self) -> dict[str, Any]:
         geobox = self.alignment.geobox

@@ -1,4 +1,9 @@
-"""Kinds of change, decided pixel by pixel."""
+"""Kinds of change, decided pixel by pixel.
+
+Values of a date are of one of two types: classes that exclude each other, uint8, 255 for no data;
+or masks of components that may overlap, uint16, class ``k + 1`` being bit ``k``, 65535 for no data.
+In both, 0 is background and no data is the type's highest number.
+"""
 
 from enum import IntEnum
 
@@ -6,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headframe.core.classmap import IGNORE_INDEX, ClassInfo, ClassMap
+from headframe.core.components import BitArray
 
 ByteArray = NDArray[np.uint8]
+Values = ByteArray | BitArray
 
 
 class Kind(IntEnum):
@@ -36,36 +43,56 @@ def change_class_map(*, converted: bool) -> ClassMap:
     return ClassMap(tuple(ClassInfo(k.value, k.name.lower(), COLORS[k]) for k in kinds))
 
 
-def kinds_of_class(before: ByteArray, after: ByteArray, index: int) -> ByteArray:
+def nodata_of(values: Values) -> int:
+    """Give the number that means no data."""
+    return int(np.iinfo(values.dtype).max)
+
+
+def carries(values: Values, index: int | None) -> NDArray[np.bool_]:
+    """Mark pixels of a class; 0 is background, None any class but that."""
+    known = values != nodata_of(values)
+    if index is None:
+        return np.asarray((values > 0) & known)
+    if index == 0 or values.dtype == np.uint8:
+        return np.asarray((values == index) & known)
+    return np.asarray((values >> np.uint16(index - 1) & np.uint16(1)).astype(bool) & known)
+
+
+def plane(values: Values, index: int) -> ByteArray:
+    """Look at one class alone: 1 there, 0 not, 255 no data; of the shape of ``values``."""
+    lost = values == nodata_of(values)
+    return np.where(lost, IGNORE_INDEX, carries(values, index)).astype(np.uint8)
+
+
+def kinds_of_class(before: Values, after: Values, index: int) -> ByteArray:
     """Tell what happened to one class.
 
     Args:
-        before: classes (h, W); 255 for no data.
-        after: likewise; 255 at the same pixels.
+        before: classes or masks (h, w).
+        after: likewise; no data at the same pixels.
         index: the class.
 
     Returns:
         (h, W): 1 it was and is there, 2 it came, 3 it went, 0 neither, 255 no data.
     """
-    was, now = before == index, after == index
-    return _kinds(before, was, now)
+    return _kinds(before, carries(before, index), carries(after, index))
 
 
-def kinds_of_all(before: ByteArray, after: ByteArray) -> ByteArray:
+def kinds_of_all(before: Values, after: Values) -> ByteArray:
     """Tell what happened to all classes but background taken together.
 
     Returns:
-        (h, W) as ``kinds_of_class``, and 4 where one class became another.
+        (h, W) as ``kinds_of_class``, and 4 where one class became another, or components others.
     """
-    kinds = _kinds(before, before > 0, after > 0)
+    kinds = _kinds(before, carries(before, None), carries(after, None))
     kinds[(kinds == Kind.STABLE) & (before != after)] = Kind.CONVERTED
     return kinds
 
 
-def _kinds(before: ByteArray, was: NDArray[np.bool_], now: NDArray[np.bool_]) -> ByteArray:
+def _kinds(before: Values, was: NDArray[np.bool_], now: NDArray[np.bool_]) -> ByteArray:
     # 1 was and is, 2 is only, 3 was only
     kinds = np.where(was, np.where(now, Kind.STABLE, Kind.CONTRACTION), now * Kind.EXPANSION)
-    return np.where(before == IGNORE_INDEX, IGNORE_INDEX, kinds).astype(np.uint8)
+    return np.where(before == nodata_of(before), IGNORE_INDEX, kinds).astype(np.uint8)
 
 
 def changed_to(before: ByteArray, after: ByteArray) -> ByteArray:

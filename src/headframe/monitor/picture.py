@@ -1,6 +1,6 @@
-"""Before, after and change side by side in one picture."""
+"""Before, after and change side by side; of components that may overlap, change of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ from headframe.geo.area import GridMeasure
 from headframe.io.backdrop import read_backdrop
 from headframe.io.files import replacing
 from headframe.io.quicklook import shrink_classes
-from headframe.monitor.kinds import ByteArray, Kind, change_class_map, kinds_of_all
+from headframe.monitor.kinds import (
+    ByteArray,
+    Kind,
+    Values,
+    change_class_map,
+    kinds_of_all,
+    kinds_of_class,
+)
 from headframe.monitor.strips import PairStack
 
 _LONGEST_PX = 800
@@ -67,7 +74,7 @@ def write_change_picture(
         OutputError: it cannot be written.
     """
     step = max(1, -(-max(stack.shape) // _LONGEST_PX))
-    before, after, kinds = _shrunken(stack, step)
+    before, after, kinds = _shrunken(stack, step, _dates_and_kinds)
     small = geobox if step == 1 else geobox.zoom_out(step)
     backs = [read_backdrop(scene, small) if scene else None for scene in scenes]
     changes = change_class_map(converted=bool((kinds == Kind.CONVERTED).any()))
@@ -99,6 +106,66 @@ def write_change_picture(
         figure.savefig(part, dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
+def write_component_picture(
+    path: Path,
+    stack: PairStack,
+    *,
+    geobox: GeoBox,
+    titles: tuple[str, str],
+    rows: Mapping[int, dict[str, Any]],
+    names: Sequence[str],
+) -> None:
+    """Draw small multiples: a panel with the change of each component.
+
+    Args:
+        path: PNG.
+        stack: both dates, as masks of components.
+        geobox: their grid.
+        titles: of the dates.
+        rows: component to its areas over the whole overlap, as in the table.
+        names: of the classes.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    step = max(1, -(-max(stack.shape) // _LONGEST_PX))
+    small = geobox if step == 1 else geobox.zoom_out(step)
+
+    def kinds(before: Values, after: Values) -> list[ByteArray]:
+        return [kinds_of_class(before, after, index) for index in rows]
+
+    panels = _shrunken(stack, step, kinds)
+    columns = min(4, max(2, int(np.ceil(np.sqrt(len(rows))))), len(rows))
+    lines = -(-len(rows) // columns)
+    height, width = panels[0].shape
+    tall = min(max(height / width, 0.45), 1.6)
+    figure = Figure(figsize=(3.4 * columns, (3.4 * tall + 0.6) * lines + 0.8))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    changes = change_class_map(converted=False)
+    for axis, panel, (index, row) in zip(axes, panels, rows.items(), strict=False):
+        axis.imshow(_painted(panel, changes, None), interpolation="nearest")
+        axis.set_title(_short(names[index].replace("_", " ")), fontsize=11)
+        axis.set_xlabel(_areas_told(row), fontsize=8.5)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    for axis in axes[len(rows) :]:
+        axis.set_axis_off()
+    _scale_bar(axes[0], small)
+    lost = [("no data or cloud", _NO_DATA)] if any((p == 255).any() for p in panels) else []
+    entries = [*((c.name, c.color) for c in changes.classes[1:]), *lost]
+    figure.legend(handles=_handles(entries), loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"{_short(titles[0])} to {_short(titles[1])}", fontsize=12)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110, bbox_inches="tight", pad_inches=0.15)
+
+
+def _areas_told(row: dict[str, Any]) -> str:
+    kinds = ("stable", "expansion", "contraction")
+    parts = [f"{kind} {row[f'{kind}_ha']:,.1f}" for kind in kinds]
+    return f"{', '.join(parts)} ha"
+
+
 def _change_entries(
     changes: ClassMap, row: dict[str, Any]
 ) -> list[tuple[str, tuple[int, int, int]]]:
@@ -111,12 +178,8 @@ def _change_entries(
 
 
 def _key(axis: Any, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> None:  # noqa: ANN401 - matplotlib has no types
-    handles = [
-        Patch(facecolor=f"#{r:02x}{g:02x}{b:02x}", edgecolor="0.4", linewidth=0.5, label=name)
-        for name, (r, g, b) in entries
-    ]
     axis.legend(
-        handles=handles,
+        handles=_handles(entries),
         loc="upper center",
         bbox_to_anchor=(0.5, -0.02),
         ncols=2,
@@ -125,19 +188,33 @@ def _key(axis: Any, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> None
     )
 
 
-def _shrunken(stack: PairStack, step: int) -> tuple[ByteArray, ByteArray, ByteArray]:
-    """Shrink both dates and the kinds of change, strip by strip."""
+def _handles(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> list[Patch]:
+    return [
+        Patch(facecolor=f"#{r:02x}{g:02x}{b:02x}", edgecolor="0.4", linewidth=0.5, label=name)
+        for name, (r, g, b) in entries
+    ]
+
+
+def _dates_and_kinds(before: Values, after: Values) -> list[ByteArray]:
+    dates = [np.asarray(date, dtype=np.uint8) for date in (before, after)]
+    return [*dates, kinds_of_all(before, after)]
+
+
+def _shrunken(
+    stack: PairStack, step: int, layers_of: Callable[[Values, Values], list[ByteArray]]
+) -> list[ByteArray]:
+    """Shrink what ``layers_of`` makes of both dates, strip by strip."""
     shape = tuple(-(-side // step) for side in stack.shape)
-    ranked = np.zeros((3, *shape), dtype=np.uint8)
+    ranked: list[ByteArray] = []
     for window, _, (before, _, after) in stack.strips():
-        layers = (before, after, kinds_of_all(before, after))
+        layers = layers_of(before, after)
+        ranked = ranked or [np.zeros(shape, dtype=np.uint8) for _ in layers]
         for kept, layer in zip(ranked, layers, strict=True):
             first, rows = shrink_classes(layer, first_row=window.row, step=step)
             new = np.where(rows == 255, 0, rows + 1).astype(np.uint8)
             part = slice(first, first + len(rows))
             kept[part] = np.maximum(kept[part], new)
-    back = np.where(ranked == 0, 255, ranked - 1).astype(np.uint8)
-    return back[0], back[1], back[2]
+    return [np.where(layer == 0, 255, layer - 1).astype(np.uint8) for layer in ranked]
 
 
 def _painted(
