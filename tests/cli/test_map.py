@@ -82,11 +82,31 @@ def test_bad_choices_are_one_line(two, tmp_path, capsys):
     assert (code, "no scene is named" in err) == (2, True)
 
 
-def test_scenes_are_told_from_models(two):
+def test_scenes_are_told_from_models(two, tmp_path):
     scene, a, b = two
     words = [scene, b, "other.tif", "hf://x/y", "tailings-s2-rgb"]
+    (tmp_path / "beside").mkdir()
+    words.append(str(tmp_path / "beside"))
     scenes, models = _scenes_and_models(words, [a])
+    assert scenes.pop() == words[-1]
     assert scenes == [scene, "other.tif"]
     assert models == [a, b, "hf://x/y", "tailings-s2-rgb"]
     with pytest.raises(InputError, match="no scene is named"):
         _scenes_and_models([b], [a])
+
+
+def test_a_mistyped_model_is_told_from_a_missing_scene(two, tmp_path, capsys):
+    scene, a, b = two
+    out = ["--out", str(tmp_path / "o")]
+    typo = str(tmp_path / "bb")
+    for words, value, closest in (
+        (["--model", a, typo], typo, b),
+        (["--model", a, "tailings-s2-rgx"], "tailings-s2-rgx", "tailings-s2-rgb"),
+    ):
+        code, _, err = run(["map", scene, *words, *out], capsys)
+        (line,) = err.splitlines()
+        assert (code, line.startswith(f"error: {value}: no such file or folder")) == (2, True)
+        assert "no model of this name" in line
+        assert line.split("closest models: ")[1].split(", ")[0].rstrip(".") == closest
+    code, _, err = run(["map", scene, "none.tif", "--model", a, *out], capsys)
+    assert (code, "none.tif: no such file or folder." in err) == (2, True)

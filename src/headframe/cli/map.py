@@ -1,11 +1,12 @@
 """``headframe map``: scenes to maps."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headframe.core.errors import InputError
+from headframe.core.errors import InputError, MissingFileError
 
 
 def map_scene(
@@ -145,7 +146,43 @@ def _scenes_and_models(words: list[str], models: list[str]) -> tuple[list[str], 
     scenes = [word for word in words if not is_model(word)]
     if not scenes:
         raise InputError("no scene is named, only models. Name a scene first.")
+    for word in scenes:
+        _refuse_typo(word, named)
     return scenes, named
+
+
+def _refuse_typo(word: str, models: list[str]) -> None:
+    """Name the closest models where a word is no file and may be a model's mistyped name.
+
+    Raises:
+        MissingFileError: there is nothing of this name, and it does not look like a raster.
+    """
+    from glob import has_magic
+
+    from headframe.engine.bundle import shipped_bundles
+    from headframe.io.layers import is_remote, is_subdataset
+    from headframe.io.sources import RASTER_SUFFIXES
+
+    path = Path(word)
+    elsewhere = is_remote(word) or word.startswith("/vsi") or is_subdataset(word) or has_magic(word)
+    is_raster = path.suffix.lower() in (*RASTER_SUFFIXES, ".json")
+    if elsewhere or is_raster or path.exists():
+        return
+    folders = dict.fromkeys([path.parent, *(Path(name).parent for name in models)])
+    known = [*models, *shipped_bundles(), *(name for f in folders for name in _bundles_in(f))]
+    closest = get_close_matches(word, dict.fromkeys(known), n=3, cutoff=0.0)
+    raise MissingFileError(
+        f"{word}: no such file or folder, so no scene, and no model of this name; closest models: "
+        f"{', '.join(closest)}."
+    )
+
+
+def _bundles_in(folder: Path) -> list[str]:
+    """List the models beside one another in a folder."""
+    from headframe.engine.bundle import DESCRIPTION
+
+    found = [*folder.glob(f"*/{DESCRIPTION}"), *folder.glob(f"*/bundle/{DESCRIPTION}")]
+    return sorted(str(folder / path.relative_to(folder).parts[0]) for path in found)
 
 
 def _listed(text: str) -> list[str]:
