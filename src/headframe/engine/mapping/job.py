@@ -85,6 +85,13 @@ class SceneJob:
         """The only model's description, or the first one's."""
         return self.ensemble.members[0].spec
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of models in those of files; none for the plain map of an only model."""
+        if self.legend is None:
+            return ()
+        return tuple(member.name for member in self.ensemble.members)
+
     def map(self, source: str, folder: Path) -> MapResult:
         """Map one scene, or find it done."""
         started = time.perf_counter()

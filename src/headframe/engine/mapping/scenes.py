@@ -7,6 +7,7 @@ from pathlib import Path
 from headframe.core.errors import InputError, OutputError
 from headframe.core.progress import SILENT, Progress
 from headframe.engine.bundle import Bundle
+from headframe.engine.mapping.clashes import check_clashes
 from headframe.engine.mapping.job import SceneJob
 from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.options import MapOptions, MapResult, Refine
@@ -89,7 +90,8 @@ def map_components(
         One result a scene, in order.
 
     Raises:
-        InputError: models that cannot be used together, or a scene that cannot be mapped.
+        InputError: models that cannot be used together, a scene that cannot be mapped, or two
+            that would write one file, which is found before work begins.
     """
     options = options or MapOptions()
     keep_freed_memory()
@@ -101,6 +103,7 @@ def map_components(
 def _map_each(placed: Sequence[tuple[str, Path]], out: Path, job: SceneJob) -> list[MapResult]:
     """Map every scene, even where some fail; an error comes last, but for one about the output."""
     make_folder(out)
+    check_clashes(placed, out, models=job.model_names)
     results: list[MapResult] = []
     failures: list[InputError] = []
     for source, folder in placed:
