@@ -51,7 +51,7 @@ def test_positions_follow_the_frame_to_other_sizes():
 
 
 def test_relative_tables_are_resized_linearly_along_their_own_axis():
-    """Where the frame has twice the rows, the table of rows is stretched and that of columns not."""
+    """Where the frame has twice the rows, the table of rows is stretched, that of columns not."""
     encoder, other = _encoder(), _encoder()
     with torch.inference_mode():
         for network in (encoder, other):
