@@ -9,7 +9,7 @@ import geopandas
 import numpy as np
 import pyogrio
 from pyproj import CRS
-from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from headframe.core.errors import OutputError
 from headframe.io.files import replacing
@@ -21,7 +21,15 @@ class LayerWriter:
     It appears under its final name only when the ``with`` block ends well.
     """
 
-    def __init__(self, path: Path, *, layer: str, columns: Mapping[str, str], crs: CRS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        layer: str,
+        columns: Mapping[str, str],
+        crs: CRS,
+        geometry_type: str = "Polygon",
+    ) -> None:
         """Prepare to write.
 
         Args:
@@ -29,7 +37,9 @@ class LayerWriter:
             layer: its only layer.
             columns: name to NumPy type, ``object`` for text.
             crs: of the polygons.
+            geometry_type: of all of them, ``Polygon`` or ``MultiPolygon``.
         """
+        self._geometry_type = geometry_type
         self._path = path
         self._layer = layer
         self._columns = dict(columns)
@@ -50,13 +60,13 @@ class LayerWriter:
         """Check the file and give it its name, or remove it."""
         self._stack.__exit__(kind, exc, trace)
 
-    def write(self, shapes: Sequence[Polygon], values: Mapping[str, Sequence[Any]]) -> None:
+    def write(self, shapes: Sequence[BaseGeometry], values: Mapping[str, Sequence[Any]]) -> None:
         """Add polygons with a value for each column."""
         self.count += len(shapes)
         self._append(shapes, values, append=True)
 
     def _append(
-        self, shapes: Sequence[Polygon], values: Mapping[str, Sequence[Any]], *, append: bool
+        self, shapes: Sequence[BaseGeometry], values: Mapping[str, Sequence[Any]], *, append: bool
     ) -> None:
         columns = {n: np.array(list(values[n]), dtype=kind) for n, kind in self._columns.items()}
         frame = geopandas.GeoDataFrame(columns, geometry=list(shapes), crs=self._crs)
@@ -67,7 +77,7 @@ class LayerWriter:
                 driver="GPKG",
                 layer=self._layer,
                 append=append,
-                geometry_type="Polygon",
+                geometry_type=self._geometry_type,
             )
 
     def _check(self, kind: type[BaseException] | None, exc: Any, trace: Any) -> None:  # noqa: ANN401 - the protocol of context managers

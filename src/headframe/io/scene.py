@@ -111,6 +111,13 @@ class Scene:
         with self._lock:
             self._closing.close()
 
+    def files(self) -> tuple[str, ...]:
+        """Name every file that is read: sidecars, and what a virtual raster is made of."""
+        with self._lock:
+            parts = [name for layer in self._layers for name in layer.dataset.files]
+        named = [self.source, *(layer.source for layer in self._layers)]
+        return tuple(dict.fromkeys([*named, *parts]))
+
     def read(self, window: Window) -> FloatArray:
         """Read one window in the physical unit.
 

@@ -1,0 +1,116 @@
+"""From an answer to a polygon on the map, with its area and how stable it is."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import rasterio.features
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely import MultiPolygon, Polygon
+
+from headframe.engine.prompting.answering import Answer
+from headframe.engine.prompting.decoding import UNKNOWN
+from headframe.engine.prompting.prompts import PixelPrompt
+from headframe.geo.area import GridMeasure
+from headframe.geo.window import Window
+
+_OFFSET = 1.0
+"""Logits by which the threshold is moved for the stability, as in SAM (Kirillov et al., 2023)."""
+_SMALLEST = 0.1
+"""Parts under this share of the largest, and holes under ``_HOLE`` of the object, are noise."""
+_HOLE = 0.002
+
+
+@dataclass(frozen=True)
+class PromptedMask:
+    """One object as it was found.
+
+    Attributes:
+        id: of the prompt.
+        kind: of the prompt, ``point``, ``box``, ``polygon`` or several joined by ``+``.
+        shape: in the scene's CRS, along pixel edges, holes kept; None where nothing was found.
+        area_ha: on the ellipsoid, hectares.
+        score: IoU that the network predicts for its mask, 0-1.
+        stability: IoU of the masks at thresholds one logit higher and lower, 0-1.
+        tiles: frames of the network it took.
+        level: 0 for outlines of the scene's own pixels, n for those of 2**n x 2**n.
+        cut: the object goes on beyond the frames that were allowed.
+        window: pixels of the scene that ``mask`` covers.
+        mask: (h, w) bool on these pixels.
+    """
+
+    id: str
+    kind: str
+    shape: MultiPolygon | None
+    area_ha: float
+    score: float
+    stability: float
+    tiles: int
+    level: int
+    cut: bool
+    window: Window = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
+
+
+def outline(answer: Answer, prompt: PixelPrompt, measure: GridMeasure) -> PromptedMask:
+    """Draw the outline of what was found.
+
+    Of the parts of a mask those stay that hold a point of the prompt, or, without points, the
+    largest and what is a tenth of it or more.
+
+    Args:
+        answer: from ``answering.answer``.
+        prompt: that it answers.
+        measure: of the scene's grid.
+    """
+    logits, scale = answer.logits, 2**answer.logits.level
+    w = logits.window
+    mask = _tidy(logits.values, prompt, w, scale)
+    pixels = Affine(scale, 0.0, w.col * scale, 0.0, scale, w.row * scale)
+    found = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, transform=pixels)
+    parts = [Polygon(o["coordinates"][0], o["coordinates"][1:]) for o, _ in found]
+    areas_m2, _ = measure.measures(parts)
+    shape = MultiPolygon(shapely.transform(parts, measure.to_crs)) if parts else None
+    return PromptedMask(
+        id=prompt.id,
+        kind=prompt.kind,
+        shape=shape,
+        area_ha=float(areas_m2.sum()) / 1e4,
+        score=answer.logits.score,
+        stability=_stability(logits.values),
+        tiles=answer.tiles,
+        level=logits.level,
+        cut=answer.cut,
+        window=Window(w.row * scale, w.col * scale, w.height * scale, w.width * scale),
+        mask=np.kron(mask, np.ones((scale, scale), dtype=np.bool_)) if scale > 1 else mask,
+    )
+
+
+def _tidy(
+    values: NDArray[np.float32], prompt: PixelPrompt, window: Window, scale: int
+) -> NDArray[np.bool_]:
+    """Keep the parts that are meant, and fill pinholes where there is data."""
+    mask = values > 0
+    labels, count = ndimage.label(mask)
+    if not count:
+        return mask
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept = np.flatnonzero(sizes >= _SMALLEST * sizes.max())
+    at = (prompt.inside / scale - [window.col, window.row]).astype(int)
+    within = ((at >= 0) & (at < [window.width, window.height])).all(axis=1)
+    pointed = {int(labels[y, x]) for x, y in at[within]} - {0}
+    if pointed and prompt.box is None:
+        kept = np.array(sorted(pointed))
+    tidy = np.isin(labels, kept)
+    holes, number = ndimage.label(~tidy)
+    hole_sizes = np.bincount(holes.ravel(), minlength=number + 1)
+    small = np.flatnonzero(hole_sizes < _HOLE * tidy.sum())
+    return np.asarray(tidy | (np.isin(holes, small[small > 0]) & (values > UNKNOWN)))
+
+
+def _stability(values: NDArray[np.float32]) -> float:
+    sure, likely = int((values > _OFFSET).sum()), int((values > -_OFFSET).sum())
+    return sure / likely if likely else 0.0

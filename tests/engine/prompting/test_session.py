@@ -1,0 +1,227 @@
+"""Prompts on scenes: from coordinates to polygons."""
+
+import json
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import CRS, Transformer
+
+from headframe.core.errors import CrsError, GeometryError, InputError
+from headframe.engine.prompting import (
+    AnswerOptions,
+    PromptOptions,
+    PromptSession,
+    SceneEmbeddings,
+    prompt_scene,
+    prompts_of,
+)
+
+
+@pytest.fixture
+def small(fake, tmp_path):
+    """A scene of one small thing, with its outline in the scene's CRS."""
+    source = fake.scene(tmp_path / "small.tif", fake.blob())
+    corners = [fake.to_map(*xy) for xy in ((24, 20), (50, 20), (50, 38), (24, 38))]
+    return source, shapely.Polygon(corners)
+
+
+def ask(source, prompter, options=None, **said):
+    return prompt_scene(source, prompter, prompts_of(**said), options)
+
+
+def test_a_point_in_map_coordinates_gives_the_exact_outline_and_area(fake, small):
+    source, truth = small
+    (found,) = ask(
+        source, fake.prompter(), points=[fake.to_map(30, 25)], crs=CRS.from_user_input(fake.utm)
+    )
+    assert found.shape.symmetric_difference(truth).area < 1e-6 * truth.area
+    assert found.area_ha == pytest.approx(truth.area / 1e4, rel=2e-3)  # UTM's own scale
+    assert (found.kind, found.score, found.stability) == ("point", pytest.approx(0.9), 1.0)
+    assert (found.tiles, found.level, found.cut) == (1, 0, False)
+
+
+def test_longitude_latitude_pixels_and_map_mean_the_same_place(fake, small):
+    source, _ = small
+    utm = fake.to_map(30, 25)
+    lonlat = Transformer.from_crs(fake.utm, "EPSG:4326", always_xy=True).transform(*utm)
+    answers = [
+        ask(source, fake.prompter(), points=[xy], crs=crs)[0]
+        for xy, crs in (((30, 25), None), (lonlat, CRS.from_epsg(4326)), (utm, CRS(fake.utm)))
+    ]
+    assert answers[0].shape.equals(answers[1].shape)
+    assert answers[0].shape.equals(answers[2].shape)
+
+
+def test_a_box_chooses_and_cuts_and_objects_are_kept_apart(fake, tmp_path):
+    bright = fake.blob() | fake.blob(rows=slice(100, 120), cols=slice(140, 170))
+    source = fake.scene(tmp_path / "two.tif", bright)
+    said = {"points": [(30, 25)], "boxes": [(135, 95, 160, 125)]}
+    first, second = ask(source, fake.prompter(), **said)
+    assert (first.id, first.kind, int(first.mask.sum())) == ("1", "point", 18 * 26)
+    assert (second.id, second.kind, int(second.mask.sum())) == ("2", "box", 20 * 20)
+
+
+def test_together_is_one_object_and_exclude_forbids(fake, tmp_path):
+    bright = fake.blob() | fake.blob(rows=slice(20, 38), cols=slice(60, 70))
+    source = fake.scene(tmp_path / "two.tif", bright)
+    points = [(30, 25), (65, 25)]
+    (both,) = ask(source, fake.prompter(), points=points, together=True)
+    assert int(both.mask.sum()) == 18 * 36
+    assert len(both.shape.geoms) == 2
+    (one,) = ask(source, fake.prompter(), points=points, exclude=[(62, 30)], together=True)
+    assert int(one.mask.sum()) == 18 * 26
+
+
+@pytest.mark.parametrize("takes_points", [True, False])
+def test_a_thing_larger_than_a_frame_is_merged_with_its_hole(fake, tmp_path, takes_points):
+    bright = fake.ring()
+    source = fake.scene(tmp_path / "ring.tif", bright)
+    row, col = np.argwhere(bright)[5]
+    (found,) = ask(
+        source, fake.prompter(takes_points=takes_points), points=[(col + 0.5, row + 0.5)]
+    )
+    truth = np.zeros(bright.shape, dtype=bool)
+    w = found.window
+    truth[w.row : w.row + w.height, w.col : w.col + w.width] = found.mask
+    iou = (truth & bright).sum() / (truth | bright).sum()
+    assert iou > (0.999 if takes_points else 0.9)
+    assert found.tiles > 1
+    assert not found.cut
+    if takes_points:
+        (part,) = found.shape.geoms
+        assert len(part.interiors) == 1
+
+
+def test_max_tiles_bounds_an_answer_and_says_so(fake, tmp_path):
+    bright = fake.ring()
+    source = fake.scene(tmp_path / "ring.tif", bright)
+    row, col = np.argwhere(bright)[5]
+    options = PromptOptions(answer=AnswerOptions(max_tiles=2))
+    prompter = fake.prompter()
+    (found,) = ask(source, prompter, options, points=[(col + 0.5, row + 0.5)])
+    assert (found.tiles, found.cut, prompter.sam.calls) == (2, True, 2)
+    with pytest.raises(InputError, match="--max-tiles 0 is not 1 or more"):
+        AnswerOptions(max_tiles=0)
+
+
+def test_a_box_larger_than_a_frame_is_asked_on_a_coarser_level_and_redrawn(fake, tmp_path):
+    bright = fake.blob(rows=slice(21, 122), cols=slice(33, 170))
+    source = fake.scene(tmp_path / "large.tif", bright)
+    options = PromptOptions(answer=AnswerOptions(max_tiles=32))
+    (found,) = ask(source, fake.prompter(), options, boxes=[(30, 18, 173, 125)])
+    assert (found.level, found.kind) == (0, "box")
+    assert found.tiles > 2
+    w = found.window
+    rows, cols = np.nonzero(found.mask)
+    assert int(found.mask.sum()) == 101 * 137
+    assert (rows.min() + w.row, cols.max() + w.col) == (21, 169)
+    coarse = PromptOptions(answer=AnswerOptions(max_tiles=1))
+    (rough,) = ask(source, fake.prompter(), coarse, boxes=[(30, 18, 173, 125)])
+    assert (rough.level, rough.tiles) == (2, 1)
+    assert rough.area_ha == pytest.approx(found.area_ha, rel=0.06)
+
+
+def test_nodata_is_never_of_an_object(fake, tmp_path):
+    bright = fake.blob(rows=slice(20, 60), cols=slice(30, 80))
+    source = fake.scene(tmp_path / "holes.tif", bright, nodata=[(slice(30, 31), slice(40, 41))])
+    (found,) = ask(source, fake.prompter(), points=[(35, 25)])
+    w = found.window
+    assert not found.mask[30 - w.row, 40 - w.col]
+    assert len(found.shape.geoms[0].interiors) == 1
+    with pytest.raises(GeometryError, match=r"holes.tif: has no data at column 40, row 30"):
+        ask(source, fake.prompter(), points=[(40.5, 30.5)])
+
+
+def test_nothing_found_is_an_answer_without_a_shape(fake, small):
+    (found,) = ask(small[0], fake.prompter(), points=[(120, 100)])
+    assert (found.shape, found.area_ha, found.stability) == (None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"points": [(190.5, 5)]}, GeometryError, r"point \(190.5, 5\) of prompt 1 lies outside"),
+        ({"points": [(5, -0.1)]}, GeometryError, "which is 190 x 150 pixels"),
+        ({"boxes": [(200, 10, 220, 30)]}, GeometryError, "the box of prompt 1 lies outside"),
+        ({"boxes": [(20, 10, 10, 30)]}, GeometryError, "box 20 10 10 30: is reversed"),
+        ({"boxes": [(20, np.nan, 30, 30)]}, GeometryError, "coordinates must be numbers"),
+        ({"points": [(np.inf, 3)]}, GeometryError, "needs two numbers"),
+        (
+            {"boxes": [(0, 0, 9, 9), (1, 1, 5, 5)], "together": True},
+            InputError,
+            "2 boxes cannot be around one object",
+        ),
+        (
+            {"points": [(-43.5, -22.9)], "crs": CRS.from_epsg(4326)},
+            GeometryError,
+            r"point \(-43.5, -22.9\).*which reaches from .* in EPSG:4326",
+        ),
+        (
+            {"points": [(400.0, 95.0)], "crs": CRS.from_epsg(4326)},
+            InputError,
+            "point|brought",
+        ),
+    ],
+)
+def test_prompts_that_mean_nothing_are_refused(fake, small, said, error, message):
+    with pytest.raises(error, match=message):
+        ask(small[0], fake.prompter(), **said)
+
+
+def test_a_scene_without_crs_is_refused(fake, tmp_path):
+    source = fake.scene(tmp_path / "bare.tif", fake.blob(), crs=None)
+    with pytest.raises(CrsError, match="no place and no area"):
+        ask(source, fake.prompter(), points=[(30, 25)])
+
+
+def test_a_conversation_answers_line_by_line(fake, small):
+    source, truth = small
+    x, y = fake.to_map(30, 25)
+    square = shapely.geometry.mapping(shapely.box(22, 18, 52, 40))
+    lines = [
+        json.dumps({"point": [x, y], "id": "pit"}),
+        "",
+        json.dumps({"points": [[30, 25]], "exclude": [[2, 2]], "pixels": True}),
+        json.dumps({"polygon": square, "pixels": True}),
+        json.dumps({"box": [22, 18, 52, 40], "pixels": True}),
+    ]
+    with SceneEmbeddings.open(source, fake.prompter()) as embeddings:
+        answers = list(PromptSession(embeddings).converse(lines))
+    shapes = [shapely.geometry.shape(feature["geometry"]) for feature, _, _ in answers]
+    assert all(shape.symmetric_difference(truth).area < 1e-6 * truth.area for shape in shapes)
+    assert [feature["id"] for feature, _, _ in answers] == ["pit", "3", "4", "5"]
+    facts = answers[0][0]["properties"]
+    assert facts["area_ha"] > 0
+    assert facts["ms"] >= 0
+    assert [feature["properties"]["prompt"] for feature, _, _ in answers] == [
+        "point", "point", "polygon", "box",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: is no prompt in JSON"),
+        ("[]", "line 1"),
+        ('{"pont": [1, 2]}', "line 1: pont: Extra inputs"),
+        ('{"point": [1]}', "line 1: point"),
+        ('{"point": [1, 2], "crs": "EPSG:999999"}', "--crs EPSG:999999: is no known"),
+        ('{"point": [1, 2], "crs": "EPSG:4326", "pixels": true}', "crs or pixels, not both"),
+        ('{"box": [5, 5, 1, 1], "pixels": true}', "is reversed"),
+        ('{"exclude": [[5, 5]], "pixels": true}', "needs a point inside"),
+        ('{"polygon": {"type": "Nonsense"}, "pixels": true}', "line 1: is no prompt"),
+        (
+            '{"polygon": {"type": "Polygon", "coordinates": [[[0,0],[2,2],[2,0],[0,2],[0,0]]]}}',
+            "crosses itself",
+        ),
+    ],
+)
+def test_a_bad_line_is_told_and_the_next_one_answered(fake, small, line, message):
+    good = json.dumps({"point": [30, 25], "pixels": True})
+    with SceneEmbeddings.open(small[0], fake.prompter()) as embeddings:
+        first, second = PromptSession(embeddings).converse([line, good])
+    assert message in first[0]["error"]
+    assert first[0]["line"] == 1
+    assert first[1] is None
+    assert second[1].area_ha > 0
