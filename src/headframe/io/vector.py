@@ -109,10 +109,10 @@ def read_polygons(
             for column, field, option in _extra_fields(stratum_field, class_field)
         }
         names = [p.name for p in marks]
-        geometries: list[BaseGeometry | None] = [_kml_geometry(p) for p in marks]
+        geometries: list[BaseGeometry | None] = [kml_geometry(p) for p in marks]
         report = list(document.report)
     elif suffix in MAGIC:
-        frame = _read_ogr(path, suffix, layer)
+        frame = _to_geographic(read_layer(path, layer=layer), path)
         placeless = class_field is not None and site_field is None
         names = _ogr_field(frame, ("name",), path, default="")
         sites = (
@@ -130,6 +130,22 @@ def read_polygons(
         )
     rows = pd.DataFrame({"site": sites, "name": names, **extra}, dtype=str)
     return _tidy(rows, geometries, path=path, report=report)
+
+
+def tidy_layer(rows: pd.DataFrame, frame: gpd.GeoDataFrame, *, path: Path) -> PolygonLayer:
+    """Make a layer of rows of a table: repaired and in EPSG:4326, as from ``read_polygons``.
+
+    Args:
+        rows: text columns ``site``, ``name`` and any others, which are kept.
+        frame: as from ``read_layer``, a row each.
+        path: for messages.
+
+    Raises:
+        CrsError: it cannot be brought to EPSG:4326.
+        FormatError: no polygons.
+        GeometryError: no polygon has an area.
+    """
+    return _tidy(rows, list(_to_geographic(frame, path).geometry), path=path, report=[])
 
 
 def _tidy(
@@ -152,7 +168,7 @@ def _tidy(
             others += 1
             continue
         title = f"{name or 'unnamed'} of site {site or 'unnamed'}"
-        shape, crossed = _repair(geometry)
+        shape, crossed = repaired(geometry)
         if shape is None:
             titles["zero-area"].append(title)
             flat.append(site)
@@ -200,7 +216,7 @@ def named(titles: Sequence[str]) -> str:
     return shown if len(titles) <= MAX_NAMED else f"{shown} and {len(titles) - MAX_NAMED} more"
 
 
-def _repair(geometry: BaseGeometry) -> tuple[BaseGeometry | None, bool]:
+def repaired(geometry: BaseGeometry) -> tuple[BaseGeometry | None, bool]:
     """Give a valid polygon with an area and whether it was changed, or None if it has none."""
     geometry = shapely.force_2d(geometry)
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
@@ -220,7 +236,8 @@ def _has_area(geometry: BaseGeometry) -> bool:
     return geometry.geom_type == "Polygon" and geometry.area > FLAT * geometry.length**2
 
 
-def _kml_geometry(placemark: Placemark) -> BaseGeometry:
+def kml_geometry(placemark: Placemark) -> BaseGeometry:
+    """Make the polygons of a placemark one geometry, valid or not."""
     shapes = [_shapely_polygon(p) for p in placemark.polygons]
     return shapes[0] if len(shapes) == 1 else MultiPolygon(shapes)
 
@@ -263,7 +280,19 @@ def _kml_site(
     )
 
 
-def _read_ogr(path: Path, suffix: str, layer: str | None) -> gpd.GeoDataFrame:
+def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read a layer as it is: every feature with all fields, in file order, in its own CRS.
+
+    Args:
+        path: ``.geojson``, ``.json``, ``.gpkg`` or ``.shp``.
+        layer: GeoPackage only: which layer, where it has several of polygons.
+
+    Raises:
+        MissingFileError: it cannot be read.
+        FormatError: not what its suffix says, or without geometry.
+        CrsError: the layer has no CRS.
+    """
+    suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -284,7 +313,7 @@ def _read_ogr(path: Path, suffix: str, layer: str | None) -> gpd.GeoDataFrame:
             f"{path}: has no coordinate reference system (a shapefile needs its .prj). "
             "Save it again with one."
         )
-    return _to_geographic(frame, path)
+    return frame
 
 
 def _to_geographic(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
