@@ -1,11 +1,14 @@
-"""A data set in memory and networks of one threshold, for tests of evaluation: ``fakes``."""
+"""A data set in memory and networks of one threshold, for tests of evaluation: ``fakes``; a data
+set of bright squares on disk, for tests of training: ``raw_dataset``."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.transform import from_origin
 from torch import nn
 
 from headframe.core.classmap import ClassInfo, ClassMap, binary_class_map
@@ -14,6 +17,7 @@ from headframe.datasets.chips import Chip, ChipArrays
 from headframe.engine.bundle import Bundle
 
 BANDS = ("blue", "green", "red")
+SITES = ("alfa", "bravo", "charlie", "delta")
 
 
 class FirstChannel(nn.Module):
@@ -95,6 +99,37 @@ class FakeDataset:
         if target == "full":
             truth = np.where(truth == 1, 2, truth)
         return ChipArrays(image=image, label=truth, geobox=None)
+
+
+@pytest.fixture(scope="session")
+def raw_dataset(tmp_path_factory):
+    """Four far-apart sites of one 64 px chip: bright squares are the target."""
+    root = tmp_path_factory.mktemp("data") / "squares"
+    rng = np.random.default_rng(5)
+    for number, site in enumerate(SITES):
+        mask = np.zeros((64, 64), np.uint8)
+        row, col = rng.integers(4, 30, 2)
+        mask[row : row + 24, col : col + 28] = 1
+        image = (800 + 1500.0 * mask + rng.normal(0, 60, (3, 64, 64))).astype(np.uint16)
+        profile = {
+            "driver": "GTiff",
+            "height": 64,
+            "width": 64,
+            "crs": "EPSG:32723",
+            "transform": from_origin(500_000 + 50_000 * number, 7_800_000, 10, 10),
+            "nodata": 0,
+        }
+        for kind, array in (("images", image), ("masks", mask[None])):
+            path = root / kind / site / "00000.tif"
+            path.parent.mkdir(parents=True)
+            options = profile | {"dtype": array.dtype, "count": len(array)}
+            if kind == "masks":
+                del options["nodata"]
+            with rasterio.open(path, "w", **options) as file:
+                file.write(array)
+                if kind == "images":
+                    file.descriptions = ("B02", "B03", "B04")
+    return root
 
 
 @pytest.fixture

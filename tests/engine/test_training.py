@@ -2,10 +2,8 @@ import csv
 
 import numpy as np
 import pytest
-import rasterio
 import timm
 import torch
-from rasterio.transform import from_origin
 
 from headframe.core.errors import DatasetError, JobError, OutputError, RecipeError
 from headframe.engine.bundle import load_bundle
@@ -15,37 +13,6 @@ from headframe.engine.samples import without_boundary
 from headframe.engine.training import train
 
 SITES = ("alfa", "bravo", "charlie", "delta")
-
-
-@pytest.fixture(scope="module")
-def raw_dataset(tmp_path_factory):
-    """Four far-apart sites of one 64 px chip: bright squares are the target."""
-    root = tmp_path_factory.mktemp("data") / "squares"
-    rng = np.random.default_rng(5)
-    for number, site in enumerate(SITES):
-        mask = np.zeros((64, 64), np.uint8)
-        row, col = rng.integers(4, 30, 2)
-        mask[row : row + 24, col : col + 28] = 1
-        image = (800 + 1500.0 * mask + rng.normal(0, 60, (3, 64, 64))).astype(np.uint16)
-        profile = {
-            "driver": "GTiff",
-            "height": 64,
-            "width": 64,
-            "crs": "EPSG:32723",
-            "transform": from_origin(500_000 + 50_000 * number, 7_800_000, 10, 10),
-            "nodata": 0,
-        }
-        for kind, array in (("images", image), ("masks", mask[None])):
-            path = root / kind / site / "00000.tif"
-            path.parent.mkdir(parents=True)
-            options = profile | {"dtype": array.dtype, "count": len(array)}
-            if kind == "masks":
-                del options["nodata"]
-            with rasterio.open(path, "w", **options) as file:
-                file.write(array)
-                if kind == "images":
-                    file.descriptions = ("B02", "B03", "B04")
-    return root
 
 
 def recipe(root, **train_changes):

@@ -11,12 +11,18 @@ from headframe.losses.build import build_loss
 from headframe.models.registry import BUILDERS, build_network
 
 SMALLEST = {
-    **{name: {"encoder": "tf_efficientnet_lite0"} for name in BUILDERS if "mineseg" not in name},
+    **{
+        name: {"encoder": "tf_efficientnet_lite0"}
+        for name in BUILDERS
+        if not name.startswith(("mineseg", "sam-"))
+    },
     "minesegsat-b0": {},
+    "sam-tiny": {"peft": "full"},
 }
 for wide in ("deeplabv3", "upernet"):
     SMALLEST[wide] = {**SMALLEST[wide], "decoder_options": {"decoder_channels": 64}}
 BIGGER = {"minesegsat-b1", "minesegsat-b3"}  # the same network, wider and deeper
+BIGGER |= {name for name in BUILDERS if name.startswith("sam-")} - {"sam-tiny"}
 BANDS = ("nir", "red", "green", "blue")
 MANY = (*BANDS, "coastal", "rededge071", "rededge075", "rededge078", "nir08", "nir09", "swir16")
 MANY = (*MANY, "swir22", "vv", "vh", "vv_vh")
@@ -63,6 +69,13 @@ def test_any_number_of_bands_and_sides_of_the_stride(name, bands):
         net = build_network(name, MANY[:bands], 1, SMALLEST[name])
         for height, width in ((least, least), (least + stride, least + 3 * stride)):
             assert net(torch.empty(2, bands, height, width)).shape == (2, 1, height, width)
+
+
+@pytest.mark.parametrize("name", sorted(BIGGER))
+def test_the_bigger_ones_are_of_the_same_shape(name):
+    with torch.device("meta"):
+        net = build_network(name, MANY[:7], 3, {})
+        assert net(torch.empty(1, 7, 64, 96)).shape == (1, 3, 64, 96)
 
 
 @pytest.mark.parametrize("name", SMALLEST)

@@ -6,13 +6,14 @@ Examples:
     headframe models push runs/pits hf://our-office/pits
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from headframe.core.modelspec import ModelSpec
+    from headframe.core.modelspec import BaseSpec, ModelSpec
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -64,25 +65,26 @@ def show_model(
     """
     from headframe.cli import console
     from headframe.engine.bundle import find_bundle, out_channels, read_spec
-    from headframe.models.registry import BUILDERS, count_parameters
+    from headframe.models.registry import BUILDERS, count_parameters, count_trained
 
     if model in BUILDERS and not Path(model).is_dir():
         _show_architecture(model, as_json=as_json)
         return
     spec = read_spec(find_bundle(model))
-    parameters = count_parameters(
-        spec.architecture, spec.inputs.bands, out_channels(spec), spec.options
-    )
+    counted = (spec.architecture, spec.inputs.bands, out_channels(spec), spec.options)
     facts = _brief(spec) | {
         "options": spec.options,
-        "parameters": parameters,
+        "parameters": count_parameters(*counted),
+        "trained_parameters": count_trained(*counted),
+        "base": None if spec.base is None else asdict(spec.base),
         "metrics": spec.metrics,
         "training": spec.training,
     }
     if as_json:
         console.emit_json(facts)
         return
-    rows = [(key, value) for key, value in facts.items() if key not in ("metrics", "training")]
+    named = {**facts, "base": "none" if spec.base is None else _base(spec.base)}
+    rows = [(key, value) for key, value in named.items() if key not in ("metrics", "training")]
     rows += [(f"metrics: {key}", value) for key, value in spec.metrics.items()]
     told = {key: value for key, value in spec.training.items() if key != "recipe" and value}
     if isinstance(told.get("sites"), list):
@@ -117,7 +119,7 @@ def push_model(
 
 def _show_architecture(name: str, *, as_json: bool) -> None:
     from headframe.cli import console
-    from headframe.models.registry import count_parameters, get_architecture
+    from headframe.models.registry import count_parameters, count_trained, get_architecture
 
     kind = get_architecture(name)
     facts = {
@@ -125,6 +127,7 @@ def _show_architecture(name: str, *, as_json: bool) -> None:
         "description": kind.description,
         "source": kind.source,
         "parameters": count_parameters(name, kind.bands, 1, {}),
+        "trained_parameters": count_trained(name, kind.bands, 1, {}),
         "bands": list(kind.bands),
         "options": kind.options(),
         "stride": kind.stride,
@@ -152,6 +155,10 @@ def _brief(spec: "ModelSpec") -> dict[str, Any]:
         "test_zoom": spec.test_zoom,
         "license": spec.license,
     }
+
+
+def _base(base: "BaseSpec") -> str:
+    return f"{base.source} ({base.architecture}, SHA-256 {base.sha256[:12]}…), not in the bundle"
 
 
 def _target(spec: "ModelSpec") -> str:

@@ -28,6 +28,21 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class BaseSpec:
+    """The published weights that a partly trained model stands on; its bundle does not hold them.
+
+    Attributes:
+        source: what finds them: ``litemedsam``, a file, or ``hf://owner/name/file``.
+        architecture: name of the base in ``models.sam``, e.g. ``litemedsam``, ``vit_b``.
+        sha256: of the file, 64 hex digits.
+    """
+
+    source: str
+    architecture: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One trained model, without its tensors.
 
@@ -45,6 +60,8 @@ class ModelSpec:
         metrics: measured figures, with what they were measured on.
         training: data set, sites, recipe and seed it was trained with.
         license: SPDX name of the weights' licence.
+        base: weights that are not in the bundle, which then holds the trained ones only; None
+            where it holds all.
     """
 
     name: str
@@ -59,3 +76,4 @@ class ModelSpec:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     license: str = "unspecified"
+    base: BaseSpec | None = None

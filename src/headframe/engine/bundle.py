@@ -17,12 +17,14 @@ from torch.nn import functional
 
 from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.errors import BundleError, MissingFileError, UnknownNameError
-from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.core.modelspec import BaseSpec, InputSpec, ModelSpec
+from headframe.engine.bases import base_state, find_base
 from headframe.engine.hub import SCHEME, fetch_files, push_files
 from headframe.engine.modelcard import model_card
 from headframe.engine.weights import load_tensors, save_tensors
 from headframe.io.files import write_json, write_text
 from headframe.models.registry import build_network
+from headframe.models.trainable import load_trained, trained_state
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -154,6 +156,13 @@ class _Inputs(BaseModel):
     percentiles: tuple[tuple[float, float, float], ...]
 
 
+class _Base(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    source: str = Field(min_length=1)
+    architecture: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class _Description(BaseModel):
     """``model.json`` as it is trusted: checked before any of it is used."""
 
@@ -171,6 +180,7 @@ class _Description(BaseModel):
     metrics: dict[str, Any]
     training: dict[str, Any]
     license: str
+    base: _Base | None = None
 
     def to_spec(self) -> ModelSpec:
         """Turn into the value the library works with."""
@@ -178,9 +188,10 @@ class _Description(BaseModel):
         sizes = {len(inputs.bands), len(inputs.mean), len(inputs.std), len(inputs.percentiles)}
         if len(sizes) != 1 or min(inputs.std) <= 0:
             raise ValueError("inputs: bands, mean, std (> 0) and percentiles must match in number")
-        values = self.model_dump(exclude={"format", "inputs", "classes"})
+        values = self.model_dump(exclude={"format", "inputs", "classes", "base"})
         classes = ClassMap(tuple(ClassInfo(**c.model_dump()) for c in self.classes))
-        return ModelSpec(inputs=inputs, classes=classes, **values)
+        base = None if self.base is None else BaseSpec(**self.base.model_dump())
+        return ModelSpec(inputs=inputs, classes=classes, base=base, **values)
 
 
 def shipped_bundles() -> tuple[str, ...]:
@@ -271,17 +282,31 @@ def load_bundle(source: str | Path) -> Bundle:
     Args:
         source: a folder (a run folder counts), a shipped name, or ``hf://owner/name``.
 
+    Of a partly trained model the base is found first (``engine.bases``), beside the bundle's files
+    or by its source, and must be the very file that the model was trained on.
+
     Raises:
         UnknownNameError: unknown name or architecture.
-        BundleError: description or weights are corrupted or do not fit each other.
+        BundleError: description or weights are corrupted or do not fit each other or the base.
+        MissingFileError: the base is not there.
     """
     folder = find_bundle(source)
     spec = read_spec(folder)
     weights = folder / WEIGHTS
     tensors = load_tensors(weights)
-    network = build_network(spec.architecture, spec.inputs.bands, out_channels(spec), spec.options)
+    network = build_network(
+        spec.architecture,
+        spec.inputs.bands,
+        out_channels(spec),
+        spec.options,
+        encoder_state=None if spec.base is None else _state_of_base(spec.base, folder),
+    )
+    state = {key: _widen(value) for key, value in tensors.items()}
     try:
-        network.load_state_dict({key: _widen(value) for key, value in tensors.items()})
+        if spec.base is None:
+            network.load_state_dict(state)
+        else:
+            load_trained(network, state)
     except RuntimeError as exc:
         reason = str(exc).splitlines()[-1].strip()
         raise BundleError(f"{weights}: does not fit {spec.architecture} ({reason}).") from exc
@@ -291,6 +316,18 @@ def load_bundle(source: str | Path) -> Bundle:
     network.requires_grad_(False)
     digest = hashlib.sha256(weights.read_bytes() + (folder / DESCRIPTION).read_bytes())
     return Bundle(spec, network, digest.hexdigest())
+
+
+def _state_of_base(wanted: BaseSpec, folder: Path) -> dict[str, Tensor]:
+    """Tensors of the base of a bundle, after a look at its hash."""
+    beside = folder / Path(wanted.source).name
+    found = find_base(str(beside) if beside.is_file() else wanted.source)
+    if found.sha256 != wanted.sha256:
+        raise BundleError(
+            f"{folder}: was trained on a base of SHA-256 {wanted.sha256[:12]}…; {found.path} has "
+            f"{found.sha256[:12]}…. Put the right {Path(wanted.source).name} beside the bundle."
+        )
+    return base_state(found)
 
 
 def _widen(value: Tensor) -> Tensor:
@@ -305,13 +342,19 @@ def out_channels(spec: ModelSpec) -> int:
 def save_bundle(bundle: Bundle, folder: Path, *, half: bool = True) -> None:
     """Write a bundle's three files, the description last.
 
+    Of a model that names a base only the trained tensors are written.
+
     Args:
         bundle: what to write.
         folder: made if need be.
         half: store fp16 weights (they are widened when loaded).
     """
-    save_tensors(folder / WEIGHTS, dict(bundle.network.state_dict()), half=half)
-    write_text(folder / CARD, model_card(bundle.spec))
-    value = {"format": _FORMAT, **asdict(bundle.spec)}
+    network, spec = bundle.network, bundle.spec
+    state = dict(network.state_dict()) if spec.base is None else trained_state(network)
+    save_tensors(folder / WEIGHTS, state, half=half)
+    write_text(folder / CARD, model_card(spec))
+    value = {"format": _FORMAT, **asdict(spec)}
+    if spec.base is None:
+        del value["base"]
     value["classes"] = value["classes"]["classes"]
     write_json(folder / DESCRIPTION, value)

@@ -40,6 +40,7 @@ class Row:
         precision: pooled.
         recall: pooled.
         parameters: of the network; 0 for trees.
+        trained: parameters that training changes, of an adapted network fewer.
         seconds: mean training time of a run.
         as_paper: the scores as the papers count them: imagewise, absent classes as in
             ``metrics.scores.PAPER``, mean over all classes, background included.
@@ -60,6 +61,7 @@ class Row:
     precision: float
     recall: float
     parameters: int
+    trained: int
     seconds: float
     as_paper: Mapping[str, float]
     paper: PaperSection | None
@@ -91,6 +93,7 @@ class Row:
             precision=pooled["precision"],
             recall=pooled["recall"],
             parameters=int(records[0]["parameters"]),
+            trained=int(records[0].get("trained_parameters") or records[0]["parameters"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
             as_paper=scores(_counted(every), mode="imagewise", zero_division=PAPER).mean(),
             paper=recipe.paper,
@@ -150,13 +153,14 @@ def write_tables(rows: Sequence[Row], out: Path) -> None:
 def _markdown(rows: Sequence[Row]) -> str:
     lines = [
         "| recipe | runs | pooled IoU | 95 % over sites | one view | runs min-max | seed std "
-        "| precision | recall | parameters | s a run |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| precision | recall | parameters | trained | s a run |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {r.recipe} | {r.runs} | **{r.iou:.3f}** | {r.low:.3f}-{r.high:.3f} "
         f"| {r.iou_one_view:.3f} | {r.fold_min:.3f}-{r.fold_max:.3f} | {r.seed_std:.3f} "
-        f"| {r.precision:.3f} | {r.recall:.3f} | {r.parameters / 1e6:.2f} M | {r.seconds:.0f} |"
+        f"| {r.precision:.3f} | {r.recall:.3f} | {r.parameters / 1e6:.2f} M "
+        f"| {r.trained / 1e6:.2f} M | {r.seconds:.0f} |"
         for r in rows
     ]
     return "\n".join([*lines, *_paper_table(rows)]) + "\n"

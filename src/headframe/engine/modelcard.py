@@ -47,7 +47,7 @@ Maps {classes} from {inputs.sensor} at {inputs.gsd_m:g} m. Use it with
 
 Physical unit of the sensor (reflectance 0-1 for optical sensors). Nodata pixels are left out.
 
-## Figures
+{_base(spec)}## Figures
 
 {metrics or "- none measured"}
 
@@ -58,6 +58,18 @@ Physical unit of the sensor (reflectance 0-1 for optical sensors). Nodata pixels
 ## Limits
 
 {notes}
+"""
+
+
+def _base(spec: ModelSpec) -> str:
+    """What the bundle does not hold."""
+    if spec.base is None:
+        return ""
+    return f"""## Base
+
+Holds only what training changed. It stands on `{spec.base.source}` ({spec.base.architecture},
+SHA-256 `{spec.base.sha256}`), which is found by that name, or lies beside these files.
+
 """
 
 

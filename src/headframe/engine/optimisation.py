@@ -20,8 +20,9 @@ def build_optimizer(network: nn.Module, settings: TrainSection) -> torch.optim.O
     ``sgd`` has a momentum of 0.9.
 
     Args:
-        network: what is trained; parameters under a module named ``encoder`` take
-            ``encoder_lr_factor`` times the learning rate.
+        network: parameters that need a gradient are trained. Those it lists in ``pretrained``, or
+            else those under a module named ``encoder``, take ``encoder_lr_factor`` times the
+            learning rate.
         settings: the recipe's section.
     """
     groups = _groups(network, settings.lr, settings.encoder_lr_factor)
@@ -46,6 +47,7 @@ def build_schedule(
         "one-cycle": partial(one_cycle, steps=settings.steps, warmup=settings.warmup),
         "cosine": partial(cosine, steps=settings.steps, floor=settings.lr_min / settings.lr),
         "constant": _constant,
+        "poly": partial(polynomial, steps=settings.steps, warmup=settings.warmup),
     }
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factors[settings.schedule])
 
@@ -66,14 +68,30 @@ def cosine(step: int, *, steps: int, floor: float) -> float:
     return floor + (1 - floor) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
+def polynomial(step: int, *, steps: int, warmup: float, power: float = 0.9) -> float:
+    """Factor of the learning rate: a straight rise, then (1 - share of the rest) ** ``power``.
+
+    The schedule of SAMed (methods 2.3), whose rise takes 250 steps: ``warmup`` 250 / steps. The
+    first step takes a part of the rate, not none of it; theirs takes none.
+    """
+    rise = round(warmup * steps)
+    if step < rise:
+        return (step + 1) / rise
+    return max(0.0, 1 - (step - rise) / max(1, steps - rise)) ** power
+
+
 def _constant(_step: int) -> float:
     return 1.0
 
 
 def _groups(network: nn.Module, lr: float, encoder_factor: float) -> list[dict[str, Any]]:
-    """Parameters in two groups, those of the encoder with their own learning rate."""
-    named = list(network.named_parameters())
-    encoder = [parameter for name, parameter in named if "encoder" in name.split(".")]
-    rest = [parameter for name, parameter in named if "encoder" not in name.split(".")]
+    """Trained parameters in two groups, those that came with weights at their own learning rate."""
+    known: frozenset[str] | None = getattr(network, "pretrained", None)
+    encoder: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            slow = "encoder" in name.split(".") if known is None else name in known
+            (encoder if slow else rest).append(parameter)
     groups = [{"params": encoder, "lr": lr * encoder_factor}, {"params": rest, "lr": lr}]
     return [group for group in groups if group["params"]]

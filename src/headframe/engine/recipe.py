@@ -29,7 +29,8 @@ class ModelSection(_Section):
     options: dict[str, Any] = Field(default_factory=dict)
     init: str = Field(
         default="imagenet",
-        description="imagenet, none, a model bundle to go on from, or a file of encoder weights",
+        description="imagenet, none, a model bundle to go on from, or a file of encoder weights; "
+        "of a SAM litemedsam, a checkpoint of its authors, or hf://owner/name/file",
     )
 
 
@@ -39,6 +40,37 @@ class FoldSection(_Section):
     index: int = Field(default=0, ge=0)
     of: int = Field(default=5, ge=2)
     seed: int = 42
+
+
+class PromptSection(_Section):
+    """How the objects of chips are prompted, for the architectures ``sam-prompt-…``.
+
+    Kinds are weights of a draw. Ranges are (from, to), drawn evenly, context in its logarithm.
+    """
+
+    box: float = Field(default=1.0, ge=0, description="the object's box, jittered, or a coarse one")
+    mask: float = Field(default=1.0, ge=0, description="its coarse outline, filled")
+    points: float = Field(default=1.0, ge=0, description="a few points inside, and outside")
+    box_mask: float = Field(default=5.0, ge=0, description="coarse outline and the box around it")
+    min_area_px: int = Field(default=30, ge=1, description="smaller objects are left out")
+    context: tuple[float, float] = Field(
+        default=(1.3, 4.0), description="side of the crop over the longer side of the box"
+    )
+    simplify_m: tuple[float, float] = (0.0, 60.0)
+    buffer_m: tuple[float, float] = (0.0, 100.0)
+    shift_m: tuple[float, float] = (0.0, 50.0)
+
+    @model_validator(mode="after")
+    def _drawable(self) -> "PromptSection":
+        if not self.box + self.mask + self.points + self.box_mask > 0:
+            raise ValueError("one of box, mask, points and box_mask must be above 0")
+        lengths = (self.simplify_m, self.shift_m)
+        for low, high in (self.context, self.buffer_m, *lengths):
+            if not low <= high:
+                raise ValueError(f"a range is (from, to); {low:g} is above {high:g}")
+        if self.context[0] <= 1 or any(low < 0 for low, _ in lengths):
+            raise ValueError("context is above 1, simplify_m and shift_m are 0 and more")
+        return self
 
 
 class DataSection(_Section):
@@ -69,6 +101,9 @@ class DataSection(_Section):
         default="standard",
         description="standard: mean 0, deviation 1; minmax: 0 to the data set's maximum as 0 to 1",
     )
+    prompts: PromptSection | None = Field(
+        default=None, description="train on prompted objects rather than on whole chips"
+    )
 
     @field_validator("bands", mode="before")
     @classmethod
@@ -89,7 +124,7 @@ class TrainSection(_Section):
     )
     batch: int = Field(default=8, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "poly", "constant"] = "one-cycle"
     crop_px: int = Field(default=256, ge=32, multiple_of=32)
     lr: float = Field(default=1e-3, gt=0)
     lr_min: float = Field(default=0.0, ge=0, description="where a cosine schedule ends")
@@ -98,11 +133,20 @@ class TrainSection(_Section):
         default=1e-2, ge=0, description="where not given, 0 for adam and sgd, as torch has it"
     )
     warmup: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the steps that a one-cycle schedule rises"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the steps that a one-cycle or poly schedule rises",
     )
     ema: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float = Field(default=5.0, gt=0)
     seed: int = 0
+    embed_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="with a frozen encoder: crops of so many epochs are embedded once and reused; "
+        "0: every crop is drawn and embedded anew",
+    )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=50, ge=1)
@@ -138,6 +182,15 @@ class LossSection(_Section):
 
     name: str = "bce_dice"
     options: dict[str, Any] = Field(default_factory=dict)
+    balance: Literal["none", "sqrt-inverse-frequency"] = Field(
+        default="none", description="class_weights measured on the training labels"
+    )
+
+    @model_validator(mode="after")
+    def _weighed_once(self) -> "LossSection":
+        if self.balance != "none" and "class_weights" in self.options:
+            raise ValueError("balance measures class_weights; give one of the two")
+        return self
 
 
 class AugmentSection(_Section):

@@ -13,18 +13,31 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from headframe.core.errors import JobError, RecipeError
 from headframe.core.progress import Progress
-from headframe.engine.bundle import Bundle, out_channels
+from headframe.engine.bundle import Bundle
+from headframe.engine.embedding_store import (
+    EmbeddedStream,
+    Share,
+    check_embedder,
+    embed_crops,
+)
 from headframe.engine.optimisation import build_optimizer, build_schedule
 from headframe.engine.recipe import Recipe
 from headframe.engine.runlog import RunLog
 from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
 from headframe.engine.weights import save_checkpoint
 from headframe.losses.build import build_loss
-from headframe.models.registry import build_network, get_architecture
+from headframe.models.registry import get_architecture
+from headframe.models.trainable import (
+    copy_with,
+    load_trained,
+    set_trainable,
+    trained_state,
+    trained_view,
+)
 
 CHECKPOINT = "checkpoint.pt"
 _LOG = logging.getLogger("headframe")
@@ -35,7 +48,8 @@ Validate = Callable[[Bundle], float | None]
 class Run:
     """One run: network, optimiser, schedule, average and log, at a certain step.
 
-    ``recipe.train.steps`` is what it takes; the caller has resolved it from epochs.
+    ``recipe.train.steps`` is what it takes; the caller has resolved it from epochs. With
+    ``embeddings``, a folder, it trains on crops embedded ahead (``engine.embedding_store``).
     """
 
     def __init__(self, fabric: Fabric, recipe: Recipe, bundle: Bundle, out: Path) -> None:
@@ -45,17 +59,22 @@ class Run:
         self.out = out
         self.step = 0
         self.seconds = 0.0
+        self.embeddings: Path | None = None
+        self.embedding_seconds = 0.0
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         settings = recipe.train
         _check_size(recipe)
         network = bundle.network.to(memory_format=torch.channels_last)
-        network.train()
-        network.requires_grad_(True)
+        set_trainable(network)
+        if settings.embed_epochs:
+            check_embedder(network, architecture=recipe.model.architecture)
         optimizer = build_optimizer(network, settings)
         self.schedule = build_schedule(optimizer, settings)
         self.network, self.optimizer = fabric.setup(network, optimizer)
+        if settings.embed_epochs:
+            self.network.mark_forward_method("decode")
         self.average = (
-            AveragedModel(network, avg_fn=_ema(settings.ema), use_buffers=True)
+            AveragedModel(trained_view(network), avg_fn=_ema(settings.ema), use_buffers=True)
             if settings.ema > 0
             else None
         )
@@ -64,7 +83,7 @@ class Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the step of a checkpoint."""
-        self.network.load_state_dict(state["network"])
+        load_trained(self.bundle.network, state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.average is not None:
@@ -84,7 +103,7 @@ class Run:
         save_checkpoint(
             self.out / CHECKPOINT,
             {
-                "network": self.network.state_dict(),
+                "network": trained_state(self.bundle.network),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "average": average,
@@ -102,10 +121,11 @@ class Run:
                 "augment.channel_shuffle permutes the bands: a pixel's spectrum no longer tells "
                 "what it is. Leave it at 0 unless you are reproducing a paper."
             )
+        samples = self._samples(store, progress)
         progress.start(f"Training {self.recipe.name}", settings.steps)
         progress.advance(self.step)
         began = time.perf_counter() - self.seconds
-        for pixels, label in self._batches(store):
+        for pixels, label in self._batches(samples):
             if self._stopped():
                 break
             self._one_step(pixels, label)
@@ -118,9 +138,29 @@ class Run:
                 self.checkpoint()
         progress.finish()
 
-    def _batches(self, store: Sequence[Sample]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _samples(
+        self, store: Sequence[Sample], progress: Progress
+    ) -> Dataset[tuple[Tensor, Tensor]]:
+        """Crops, or what the frozen encoder makes of them."""
         settings = self.recipe.train
         plan = CropPlan(settings.crop_px, settings.seed, self.recipe.augment)
+        crops = CropStream(store, plan)
+        if self.embeddings is None:
+            return crops
+        self.embedding_seconds = embed_crops(
+            crops,
+            self.bundle.network,
+            self.embeddings,
+            epochs=settings.embed_epochs,
+            batch=settings.batch,
+            progress=progress,
+            share=Share(self.fabric.global_rank, self.fabric.world_size),
+        )
+        self.fabric.barrier()
+        return EmbeddedStream(crops, self.embeddings, epochs=settings.embed_epochs)
+
+    def _batches(self, samples: Dataset[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        settings = self.recipe.train
         sampler = StreamSampler(
             start=self.step,
             steps=settings.steps,
@@ -129,7 +169,7 @@ class Run:
             world=self.fabric.world_size,
         )
         loader = DataLoader(
-            CropStream(store, plan),
+            samples,
             batch_size=settings.batch,
             sampler=sampler,
             num_workers=settings.workers,
@@ -141,7 +181,7 @@ class Run:
         checksum = zlib.crc32(label.cpu().numpy().tobytes() + pixels.cpu().numpy().tobytes())
         # Dropout, too, is a function of seed and step, or a resumed run would drop other cells.
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
-        logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        logits = self._logits(pixels.contiguous(memory_format=torch.channels_last), label)
         loss = self.loss(logits.float(), label)
         value = loss.detach().item()
         if not math.isfinite(value):
@@ -156,9 +196,17 @@ class Run:
         self.schedule.step()
         self.step += 1
         if self.average is not None:
-            self.average.update_parameters(self.network.module)
+            self.average.update_parameters(trained_view(self.bundle.network))
         self.log.add(step=self.step, loss=value, lr=rate, batch=f"{checksum:08x}")
         self.fabric.log("loss", value, step=self.step)
+
+    def _logits(self, pixels: Tensor, label: Tensor) -> Tensor:
+        """Score a batch of crops, or of their embeddings."""
+        if self.embeddings is None:
+            found: Tensor = self.network(pixels)
+            return found
+        decoded: Tensor = self.network.decode(pixels, (label.shape[1], label.shape[2]))
+        return decoded
 
     def trained(self, *, best: bool = True) -> Bundle:
         """The bundle as it stands.
@@ -167,18 +215,11 @@ class Run:
             best: with early stopping, the weights of the best validation; else the averaged
                 ones where there is an average, else the last.
         """
-        network = build_network(
-            self.bundle.spec.architecture,
-            self.bundle.spec.inputs.bands,
-            out_channels(self.bundle.spec),
-            self.bundle.spec.options,
-        )
+        source = self.bundle.network
+        view = source if self.average is None else self.average.module
+        network = copy_with(source, view)
         if best and self.best is not None and self.recipe.train.patience:
-            network.load_state_dict(self.best[2])
-        else:
-            chosen = self.network.module if self.average is None else self.average.module
-            network.load_state_dict(chosen.state_dict())
-        network.eval()
+            load_trained(network, self.best[2])
         return replace(self.bundle, network=network)
 
     def _validate(self, validate: Validate) -> None:
@@ -189,7 +230,7 @@ class Run:
         self.log.annotate(self.step, value)
         self.fabric.log("validation_iou", value, step=self.step)
         if self.best is None or value > self.best[0]:
-            self.best = (value, self.step, dict(bundle.network.state_dict()))
+            self.best = (value, self.step, trained_state(bundle.network))
 
     def _stopped(self) -> bool:
         settings = self.recipe.train

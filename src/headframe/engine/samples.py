@@ -248,6 +248,25 @@ def _maxima(
     return np.asarray(found, np.float64)
 
 
+def class_balance(samples: Sequence[Sample], *, classes: int) -> tuple[float, ...]:
+    """Weights of classes by the square root of their inverse frequency (methods 2.4).
+
+    Args:
+        samples: training chips; label 255 does not count.
+        classes: number of classes.
+
+    Returns:
+        One weight a class, their mean over pixels 1; 0 for a class that never occurs.
+    """
+    counts = np.zeros(classes, np.int64)
+    for index in range(len(samples)):
+        found = np.bincount(samples[index].label.ravel(), minlength=IGNORE_INDEX + 1)
+        counts += found[:classes]
+    weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0.0)
+    mean = float((weights * counts).sum() / max(1, counts.sum()))
+    return tuple(round(float(w / (mean or 1.0)), 6) for w in weights)
+
+
 def model_classes(dataset: ChipDataset, data: DataSection) -> ClassMap:
     """Classes the model writes: background and target, a class set, or all of the data set.
 

@@ -70,9 +70,13 @@ class CropStream(Dataset[tuple[Tensor, Tensor]]):
         """Which chip sample ``n`` is cut from: every epoch is a permutation of all chips."""
         epoch, index = divmod(n, len(self._samples))
         if self._order[0] != epoch:
-            rng = np.random.default_rng([self._plan.seed, 0, epoch])
-            self._order = (epoch, rng.permutation(len(self._samples)))
+            self._order = (epoch, self.order_of(epoch))
         return int(self._order[1][index])
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """Chips in the order of one epoch."""
+        rng = np.random.default_rng([self._plan.seed, 0, epoch])
+        return rng.permutation(len(self._samples))
 
     def __getitem__(self, n: int) -> tuple[Tensor, Tensor]:
         """Cut and change sample ``n``."""
@@ -80,12 +84,9 @@ class CropStream(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = divmod(n, len(self._samples))
         rng = np.random.default_rng([self._plan.seed, 1, epoch, index])
         pixels, label = _crop(sample, self._plan, rng)
-        pixels = _recolour(pixels, self._plan.augment, rng)
+        pixels = recolour(pixels, self._plan.augment, rng)
         if self._plan.augment.dihedral:
-            turns = int(rng.integers(4))
-            pixels, label = torch.rot90(pixels, turns, (1, 2)), torch.rot90(label, turns, (0, 1))
-            if rng.random() < 0.5:
-                pixels, label = pixels.flip(2), label.flip(1)
+            pixels, label = one_of_eight(pixels, label, rng)
         pixels, label = _move(pixels, label, self._plan.augment, rng)
         missing = torch.isnan(pixels).any(dim=0)
         label = torch.where(missing, IGNORE_INDEX, label)
@@ -122,8 +123,8 @@ def _pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pixels), torch.from_numpy(label)
 
 
-def _recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator) -> Tensor:
-    """Change brightness, band balance, offset and noise of standardised pixels."""
+def recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator) -> Tensor:
+    """Change brightness, band balance, offset and noise of standardised pixels (C, s, s)."""
     bands = pixels.shape[0]
     gain = np.exp(rng.normal(0, augment.gain) + rng.normal(0, augment.band_gain, bands))
     offset = rng.normal(0, augment.offset) + rng.normal(0, augment.offset / 2, bands)
@@ -132,6 +133,15 @@ def _recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator)
         grain = rng.normal(0, augment.noise, tuple(pixels.shape)).astype(np.float32)
         changed = changed + torch.from_numpy(grain)
     return changed
+
+
+def one_of_eight(pixels: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw one of the eight views of a square; pixels (C, s, s), label (s, s)."""
+    turns = int(rng.integers(4))
+    pixels, label = torch.rot90(pixels, turns, (1, 2)), torch.rot90(label, turns, (0, 1))
+    if rng.random() < 0.5:
+        pixels, label = pixels.flip(2), label.flip(1)
+    return pixels, label
 
 
 def _move(

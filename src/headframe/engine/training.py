@@ -9,24 +9,24 @@ from typing import Any, Literal
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from torch import nn
 
 from headframe import __version__
 from headframe.core.components import class_set_of
-from headframe.core.errors import BundleError, OutputError, RecipeError
-from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.core.errors import OutputError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
-from headframe.engine.bundle import Bundle, load_bundle, out_channels, save_bundle
+from headframe.engine.bundle import Bundle, save_bundle
 from headframe.engine.curves import draw_curves
+from headframe.engine.embedding_store import embedding_folder
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.panels import draw_samples
 from headframe.engine.recipe import Recipe, load_recipe, save_recipe
 from headframe.engine.run import CHECKPOINT, Run, Validate
-from headframe.engine.samples import ChipStore, Parts, choose_parts, measure_inputs, model_classes
-from headframe.engine.weights import encoder_start, load_checkpoint, names_bundle
+from headframe.engine.samples import ChipStore, Parts, choose_parts, class_balance
+from headframe.engine.start import untrained_bundle
+from headframe.engine.weights import load_checkpoint
 from headframe.io.files import write_json
-from headframe.models.registry import build_network, encoder_of
+from headframe.models.trainable import count_trained
 
 RECIPE = "recipe.yaml"
 RESULT = "result.json"
@@ -130,11 +130,15 @@ def train(
     recipe = recipe.with_train(steps=steps)
     if watch is not None and not recipe.train.validate_every:
         recipe = recipe.with_train(validate_every=max(1, steps // watch.times))
-    bundle = _start(recipe, dataset, parts, progress)
-    run = Run(fabric, recipe, bundle, out)
+    bundle = untrained_bundle(recipe, dataset, parts, progress)
+    store = ChipStore(dataset, parts.train, data=recipe.data, inputs=bundle.spec.inputs)
+    run = Run(fabric, _balanced(recipe, store, bundle), bundle, out)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
-    store = ChipStore(dataset, parts.train, data=recipe.data, inputs=bundle.spec.inputs)
+    if recipe.train.embed_epochs:
+        run.embeddings = embedding_folder(
+            out, recipe, bundle.network, bundle.spec.inputs, parts.train
+        )
     validate = _validator(dataset, parts.validation)
     run.fit(store, validate if watch is None else _watched(validate, run, watch), progress)
     return _finish(run, store, dataset, parts, watch.measure if watch else "validation_iou")
@@ -180,66 +184,14 @@ def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning'
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def _start(recipe: Recipe, dataset: ChipDataset, parts: Parts, progress: Progress) -> Bundle:
-    """Build the untrained bundle: network, statistics, classes."""
-    init = recipe.model.init
-    first = load_bundle(init) if names_bundle(init) else None
-    if first is None:
-        inputs = measure_inputs(
-            dataset,
-            parts.train,
-            recipe.data.bands,
-            normalize=recipe.data.normalize,
-            progress=progress,
-        )
-    else:
-        inputs = _inherited(first, recipe)
-    spec = ModelSpec(
-        name=recipe.output.name,
-        architecture=recipe.model.architecture,
-        options=dict(recipe.model.options),
-        inputs=inputs,
-        classes=model_classes(dataset, recipe.data),
-        patch_px=recipe.output.patch_px,
-        threshold=recipe.output.threshold,
-        test_flips=recipe.output.test_flips,
-        test_zoom=recipe.output.test_zoom,
-        license=recipe.output.license,
-    )
-    encoder = encoder_of(spec.architecture, spec.options)
-    network = build_network(
-        spec.architecture,
-        spec.inputs.bands,
-        out_channels(spec),
-        spec.options,
-        encoder_state=encoder_start(init, encoder) if first is None else None,
-    )
-    if first is not None:
-        _copy_matching(first, network)
-    return Bundle(spec, network)
-
-
-def _inherited(first: Bundle, recipe: Recipe) -> InputSpec:
-    """Statistics of the bundle a run goes on from: its weights expect them."""
-    if first.spec.inputs.bands != recipe.data.bands:
-        raise RecipeError(
-            f"model.init {recipe.model.init!r} has bands {', '.join(first.spec.inputs.bands)}; "
-            f"data.bands says {', '.join(recipe.data.bands)}. Make them equal."
-        )
-    return first.spec.inputs
-
-
-def _copy_matching(first: Bundle, network: nn.Module) -> None:
-    """Copy every tensor that has the same name and shape (another class count keeps its head)."""
-    own = network.state_dict()
-    known = first.network.state_dict()
-    same = {k: v for k, v in known.items() if k in own and own[k].shape == v.shape}
-    if len(same) < len(own) // 2:
-        raise BundleError(
-            f"model {first.spec.name}: {len(same)} of {len(own)} tensors fit; "
-            "set model.architecture and model.options to those of the bundle."
-        )
-    network.load_state_dict({**own, **same})
+def _balanced(recipe: Recipe, store: ChipStore, bundle: Bundle) -> Recipe:
+    """The recipe with the class weights that it asks to be measured."""
+    if recipe.loss.balance == "none":
+        return recipe
+    weights = class_balance(store, classes=len(bundle.spec.classes))
+    options = {**recipe.loss.options, "class_weights": weights}
+    loss = recipe.loss.model_copy(update={"options": options, "balance": "none"})
+    return recipe.model_copy(update={"loss": loss})
 
 
 def _validator(dataset: ChipDataset, chips: tuple[Chip, ...]) -> Validate:
@@ -286,11 +238,13 @@ def _finish(
     }
     spec = replace(bundle.spec, metrics=measured, training=training)
     folder = run.out / "bundle"
+    trained, total = count_trained(run.bundle.network)
     result = {
         "steps": run.step,
-        "seconds": round(run.seconds, 1),
+        "seconds": round(run.seconds + run.embedding_seconds, 1),
         "loss": run.log.last_loss(),
-        "parameters": sum(p.numel() for p in bundle.network.parameters()),
+        "parameters": total,
+        "trained_parameters": trained,
         **measured,
     }
     if run.fabric.is_global_zero:

@@ -13,21 +13,26 @@ from headframe.losses.pixelwise import CrossEntropy, Focal, GeneralizedCrossEntr
 
 
 class SumLoss(nn.Module):
-    """A loss on pixels plus ``weight`` times a loss on regions."""
+    """``pixel_weight`` times a loss on pixels plus ``weight`` times a loss on regions."""
 
-    def __init__(self, pixels: nn.Module, regions: nn.Module, *, weight: float) -> None:
+    def __init__(
+        self, pixels: nn.Module, regions: nn.Module, *, weight: float, pixel_weight: float = 1.0
+    ) -> None:
         super().__init__()
-        if weight < 0:
-            raise RecipeError(f"overlap_weight is {weight}; give 0 or more.")
+        if weight < 0 or pixel_weight < 0:
+            raise RecipeError(
+                f"overlap_weight is {weight}, pixel_weight {pixel_weight}; give 0 or more."
+            )
         self.pixels = pixels
         self.regions = regions
         self.weight = weight
+        self.pixel_weight = pixel_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the sum; arguments and errors as in ``MaskedLoss.forward``."""
         pixels: Tensor = self.pixels(logits, target)
         regions: Tensor = self.regions(logits, target)
-        return pixels + self.weight * regions
+        return self.pixel_weight * pixels + self.weight * regions
 
 
 def _bce(*, class_weights: Sequence[float] | None = None) -> nn.Module:
@@ -64,12 +69,15 @@ def _bce_jaccard(
 
 def _ce_dice(
     *,
+    pixel_weight: float = 1.0,
     overlap_weight: float = 1.0,
     smooth: float = 0.0,
     class_weights: Sequence[float] | None = None,
+    overlap_class_weights: Sequence[float] | None = None,
 ) -> nn.Module:
     pixels = CrossEntropy(class_weights=class_weights)
-    return SumLoss(pixels, _dice(smooth=smooth), weight=overlap_weight)
+    regions = _dice(smooth=smooth, class_weights=overlap_class_weights)
+    return SumLoss(pixels, regions, weight=overlap_weight, pixel_weight=pixel_weight)
 
 
 def _gce_dice(*, q: float = 0.7, overlap_weight: float = 1.0, smooth: float = 0.0) -> nn.Module:
@@ -98,7 +106,8 @@ _PRIVATE = frozenset({"binary_only"})
 def build_loss(name: str, **options: Any) -> nn.Module:  # noqa: ANN401 - options of the loss named
     """Build a loss that ignores label 255.
 
-    In a sum of two losses ``class_weights`` weigh the pixel term.
+    In a sum of two losses ``class_weights`` weigh the pixel term; ``overlap_class_weights`` of
+    ``ce_dice`` the other, where (0, 1, 1) leaves the background out of Dice (methods 2.4).
 
     Args:
         name: a key of ``LOSSES``.

@@ -13,6 +13,7 @@ from torch import nn
 from headframe.core.errors import RecipeError, UnknownNameError
 from headframe.models.inflate import RGB
 from headframe.models.segmenter import build_segmenter
+from headframe.models.trainable import trained_names
 
 _SMP = "segmentation-models-pytorch"
 # The order of methods 6.1: bands of 10 m, of 20 m, of 60 m.
@@ -37,6 +38,7 @@ class Architecture:
         bands: common names it is counted and shown with; any others can be given.
         stride: input sides must be multiples of this many pixels.
         min_px: the smallest side it takes.
+        base: of an adapted SAM, which of ``models.sam``'s bases it stands on.
     """
 
     build: Callable[..., nn.Module] | str
@@ -46,6 +48,7 @@ class Architecture:
     bands: tuple[str, ...] = RGB
     stride: int = 32
     min_px: int = 32
+    base: str | None = None
 
     def builder(self) -> Callable[..., nn.Module]:
         """The function that builds it.
@@ -89,6 +92,17 @@ def _minesegsat(size: str, description: str) -> Architecture:
     )
 
 
+def _sam(base: str, source: str, description: str) -> Architecture:
+    return Architecture(
+        build="headframe.models.sam.semantic:build_sam_seg",
+        source=f"{source}; methods 2.4",
+        description=description,
+        fixed={"base": base},
+        base=base,
+    )
+
+
+_SAM = "Kirillov et al. 2023"
 BUILDERS: dict[str, Architecture] = {
     "unet": _smp("unet", "Ronneberger et al. 2015", "skips at every scale"),
     "unetplusplus": _smp("unetplusplus", "Zhou et al. 2018", "nested skips; components paper"),
@@ -104,6 +118,12 @@ BUILDERS: dict[str, Architecture] = {
     "minesegsat-b0": _minesegsat("b0", "MineSegSAT at MiT-B0's size, for a CPU"),
     "minesegsat-b1": _minesegsat("b1", "MineSegSAT at MiT-B1's size"),
     "minesegsat-b3": _minesegsat("b3", "MineSegSAT as published"),
+    "sam-litemedsam": _sam("litemedsam", "LiteMedSAM", "SAM on TinyViT, with class tokens"),
+    "sam-mobile": _sam("mobile", "Zhang et al. 2023", "MobileSAM with class tokens"),
+    "sam-vit-b": _sam("vit_b", _SAM, "SAM on ViT-B with class tokens"),
+    "sam-vit-l": _sam("vit_l", _SAM, "SAM on ViT-L with class tokens"),
+    "sam-vit-h": _sam("vit_h", _SAM, "SAM on ViT-H with class tokens"),
+    "sam-tiny": _sam("tiny", _SAM, "SAM on four random blocks, for tests"),
 }
 
 
@@ -166,6 +186,16 @@ def count_parameters(
     with torch.device("meta"):
         network = build_network(name, bands, out_channels, options)
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_trained(
+    name: str, bands: Sequence[str], out_channels: int, options: Mapping[str, Any]
+) -> int:
+    """Count the parameters that training changes; arguments as ``build_network``."""
+    with torch.device("meta"):
+        network = build_network(name, bands, out_channels, options)
+    names = trained_names(network)
+    return sum(value.numel() for key, value in network.named_parameters() if key in names)
 
 
 def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
