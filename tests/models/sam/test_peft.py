@@ -363,19 +363,30 @@ def test_an_expert_works_at_its_scale(index):
     torch.testing.assert_close(added[1:, :, inner], shifted, atol=1e-5, rtol=1e-4)
 
 
-def test_the_gate_goes_by_the_image_and_windows_are_square():
+def test_the_gate_goes_by_the_image():
     part = _conv_low_rank()
     part.gate.weight.data.normal_(0, 3)
     for i, expert in enumerate(part.experts):
         nn.init.constant_(expert.bias, float(i))
-    x = torch.randn(2, 5, 5, 6) + torch.tensor([0.0, 2.0])[:, None, None, None]
+    x = torch.randn(2, 5, 4, 6) + torch.tensor([0.0, 2.0])[:, None, None, None]
     z = part.down(x)
     weights = part.gate(z.mean(dim=(1, 2))).softmax(-1)
     assert (weights[0] - weights[1]).abs().max() > 0.05
     amount = (weights * torch.arange(3.0)).sum(-1)[:, None, None, None]
     expected = part.up(z + amount)
     torch.testing.assert_close(part(x), expected)
+    part.window = (5, 4)
     torch.testing.assert_close(part(x.flatten(1, 2)), expected.flatten(1, 2))
+
+
+def test_a_traced_network_keeps_its_updates():
+    sam = _sam("tinyvit")
+    adapt(sam, "convlora")
+    _scatter(sam, "lora")
+    program = torch.export.export(sam.encoder, (_pixels(),))
+    other = 1 - _pixels()
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(other), sam.encoder(other))
 
 
 def test_the_seed_decides_and_torchs_own_numbers_are_left_alone():

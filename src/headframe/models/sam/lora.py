@@ -27,10 +27,13 @@ class QkvLayout:
         heads: attention heads.
         interleaved: TinyViT: for each head d rows of q, d of k, d of v. Else, as in SAM's ViT:
             all D rows of q, then of k, then of v, each head by head.
+        window: rows and columns of a window whose tokens reach the layer as one axis (TinyViT);
+            None where they come as a picture.
     """
 
     heads: int
     interleaved: bool
+    window: tuple[int, int] | None = None
 
     def parts(self, rows: Tensor) -> Tensor:
         """View rows (3 D, ...) as (3, heads, d, ...): q, k, v in that order; shares memory."""
@@ -56,7 +59,7 @@ def layout_of(attention: nn.Module) -> QkvLayout:
     if isinstance(attention, SamVisionAttention):
         return QkvLayout(int(attention.num_attention_heads), interleaved=False)
     if isinstance(attention, TinyVitAttention):
-        return QkvLayout(int(attention.num_heads), interleaved=True)
+        return QkvLayout(attention.num_heads, interleaved=True, window=attention.resolution)
     raise TypeError(f"the order of q, k and v in {type(attention).__name__} is not known")
 
 
@@ -94,17 +97,17 @@ class ConvLowRank(LowRank):
     answer to an image is always the same.
     """
 
-    def __init__(self, dim: int, rank: int) -> None:
+    def __init__(self, dim: int, rank: int, window: tuple[int, int] | None = None) -> None:
         super().__init__(dim, rank)
+        self.window = window
         self.gate = nn.Linear(rank, len(SCALES))
         self.experts = nn.ModuleList(nn.Conv2d(rank, rank, 3, padding=1) for _ in SCALES)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Update for tokens (n, h, w, dim), or (n, s * s, dim) of square windows; same shape."""
+        """Update for tokens (n, h, w, dim), or (n, h * w, dim) of a ``window``; same shape."""
         z = self.down(tokens)
-        side = round(z.shape[1] ** 0.5)
-        square = z if z.ndim == 4 else z.view(z.shape[0], side, side, -1)
-        grid = square.permute(0, 3, 1, 2)  # (n, rank, h, w)
+        picture = z if self.window is None else z.view(z.shape[0], *self.window, -1)
+        grid = picture.permute(0, 3, 1, 2)  # (n, rank, h, w)
         weights = self.gate(grid.mean(dim=(2, 3))).softmax(dim=-1)  # (n, experts)
         mixed = grid
         for i, (scale, expert) in enumerate(zip(SCALES, self.experts, strict=True)):
@@ -132,9 +135,12 @@ class QvUpdate(nn.Module):
 
     def __init__(self, layout: QkvLayout, dim: int, rank: int, *, convolve: bool) -> None:
         super().__init__()
-        part = ConvLowRank if convolve else LowRank
-        self.q = part(dim, rank)
-        self.v = part(dim, rank)
+
+        def part() -> LowRank:
+            return ConvLowRank(dim, rank, layout.window) if convolve else LowRank(dim, rank)
+
+        self.q = part()
+        self.v = part()
         self.layout = layout
         self.merged = False
 
