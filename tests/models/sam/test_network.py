@@ -224,6 +224,14 @@ def test_further_tokens_come_last(networks):
         assert not torch.allclose(changed, sam.decode(embedding, boxes)[0])
 
 
+def test_the_norms_of_the_decoder_have_the_epsilon_of_the_authors(networks):
+    decoder = networks["tiny"].decoder
+    norms = [m for m in decoder.transformer.modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert len(norms) == 9
+    assert {norm.eps for norm in norms} == {1e-5}
+    assert decoder.upscale_layer_norm.eps == 1e-6
+
+
 def test_frequencies_and_units_of_pixels_are_no_parameters(networks):
     for base, sam in networks.items():
         names = {name for name, _ in sam.named_parameters()}
