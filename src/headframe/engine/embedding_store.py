@@ -29,6 +29,8 @@ from headframe.models.trainable import Embedder, trained_names
 FOLDER = "embeddings"
 _CROPS = 16
 """Crops in a file: some 10 MB, and at most this many are computed again after a kill."""
+_CHOOSING = {"dataset", "fold", "all_sites", "where", "test_where"}
+"""Fields of ``data`` that choose chips, which are named themselves."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def embedding_folder(
     facts = {
         "options": recipe.model.options,
         "inputs": repr(inputs),
-        "data": recipe.data.model_dump(mode="json", include={"target", "uncertain_px"}),
+        "data": recipe.data.model_dump(mode="json", exclude=_CHOOSING),
         "train": recipe.train.model_dump(mode="json", include={"crop_px", "seed"}),
         "augment": recipe.augment.model_dump(mode="json"),
         "chips": [[chip.key, *_stamp(chip.image), *_stamp(chip.label)] for chip in chips],

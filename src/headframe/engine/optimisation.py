@@ -77,7 +77,7 @@ def polynomial(step: int, *, steps: int, warmup: float, power: float = 0.9) -> f
     rise = round(warmup * steps)
     if step < rise:
         return (step + 1) / rise
-    return max(0.0, 1 - (step - rise) / max(1, steps - rise)) ** power
+    return float(max(0.0, 1 - (step - rise) / max(1, steps - rise)) ** power)
 
 
 def _constant(_step: int) -> float:

@@ -160,8 +160,8 @@ class SamSeg(nn.Module):
 
 def _take_outputs(decoder: nn.Module) -> tuple[Tensor, nn.ModuleList]:
     """Take mask tokens (4, 256) and hypernetworks out of SAM's decoder, and its IoU head off."""
-    tokens: Tensor = decoder.mask_tokens.weight
-    heads = decoder.output_hypernetworks_mlps
+    tokens = decoder.get_parameter("mask_tokens.weight")
+    heads = decoder.get_submodule("output_hypernetworks_mlps")
     assert isinstance(heads, nn.ModuleList)  # transformers builds it so
     for name in ("mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head"):
         delattr(decoder, name)
