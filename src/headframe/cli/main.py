@@ -52,6 +52,7 @@ VERBS: dict[str, Verb] = {
     "tune": Verb("headframe.cli.tune", "tune", "Search a space of recipes for the best."),
     "evaluate": Verb("headframe.cli.evaluate", "evaluate", "Score a model on a data set."),
     "map": Verb("headframe.cli.map", "map_scene", "Map whole scenes into GIS files."),
+    "prompt": Verb("headframe.cli.prompt", "prompt", "Point at a mine and get its outline."),
     "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),
@@ -139,7 +140,8 @@ def build_app(verb: str | None = None, *, load_all: bool = False) -> typer.Typer
             app.add_typer(target, name=name, help=_help_text(_summary_and_doc(entry)))
         else:
             text = entry.summary if target is _stub else inspect.getdoc(target) or entry.summary
-            app.command(name, help=_help_text(text), short_help=entry.summary)(target)
+            kind = getattr(target, "command_class", None)  # one that reads its words its own way
+            app.command(name, cls=kind, help=_help_text(text), short_help=entry.summary)(target)
     return app
 
 

@@ -44,22 +44,25 @@ class BrightSam(nn.Module):
         self.said.append(prompts)
         bright = functional.pixel_shuffle(embedding[:, :16], 4)[0, 0].numpy() > 0.5
         parts, _ = ndimage.label(bright)
+        logits = torch.stack([self.draw(parts, prompts, row) for row in range(prompts.count)])
+        count = 3 if multimask else 1
+        return logits[:, None].repeat(1, count, 1, 1), torch.full((len(logits), count), 0.9)
+
+    def draw(self, parts, prompts, row):
         chosen, forbidden = set(), set()
         if prompts.points is not None:
-            for (x, y), label in zip(prompts.points[0], prompts.labels[0], strict=True):
+            for (x, y), label in zip(prompts.points[row], prompts.labels[row], strict=True):
                 part = int(parts[round(float(y)), round(float(x))])
                 (chosen if label == 1 else forbidden).add(part)
-        box = np.ones(bright.shape, dtype=bool)
+        box = np.ones(parts.shape, dtype=bool)
         if prompts.boxes is not None:
-            x0, y0, x1, y1 = (round(float(v) + 0.5) for v in prompts.boxes[0])
+            x0, y0, x1, y1 = (round(float(v) + 0.5) for v in prompts.boxes[row])
             box[:] = False
             box[y0:y1, x0:x1] = True
             if prompts.points is None:
                 chosen |= set(np.unique(parts[box]))
         found = np.isin(parts, list(chosen - forbidden - {0})) & box
-        logits = torch.from_numpy(np.where(found, 5.0, -5.0).astype(np.float32))[None, None]
-        count = 3 if multimask else 1
-        return logits.repeat(1, count, 1, 1), torch.full((1, count), 0.9)
+        return torch.from_numpy(np.where(found, 5.0, -5.0).astype(np.float32))
 
 
 def scene(path, bright, *, nodata=(), transform=TURNED, crs=UTM, names=("B04", "B03", "B02")):

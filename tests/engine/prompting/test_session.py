@@ -10,6 +10,7 @@ from pyproj import CRS, Transformer
 from headframe.core.errors import CrsError, GeometryError, InputError
 from headframe.engine.prompting import (
     AnswerOptions,
+    ObjectPrompt,
     PromptOptions,
     PromptSession,
     SceneEmbeddings,
@@ -73,24 +74,44 @@ def test_together_is_one_object_and_exclude_forbids(fake, tmp_path):
     assert int(one.mask.sum()) == 18 * 26
 
 
-@pytest.mark.parametrize("takes_points", [True, False])
-def test_a_thing_larger_than_a_frame_is_merged_with_its_hole(fake, tmp_path, takes_points):
+def test_a_thing_larger_than_a_frame_is_merged_with_its_hole(fake, tmp_path):
     bright = fake.ring()
     source = fake.scene(tmp_path / "ring.tif", bright)
     row, col = np.argwhere(bright)[5]
-    (found,) = ask(
-        source, fake.prompter(takes_points=takes_points), points=[(col + 0.5, row + 0.5)]
-    )
+    (found,) = ask(source, fake.prompter(), points=[(col + 0.5, row + 0.5)])
     truth = np.zeros(bright.shape, dtype=bool)
     w = found.window
     truth[w.row : w.row + w.height, w.col : w.col + w.width] = found.mask
     iou = (truth & bright).sum() / (truth | bright).sum()
-    assert iou > (0.999 if takes_points else 0.9)
+    assert iou == 1
     assert found.tiles > 1
     assert not found.cut
-    if takes_points:
-        (part,) = found.shape.geoms
-        assert len(part.interiors) == 1
+    (part,) = found.shape.geoms
+    assert len(part.interiors) == 1
+
+
+def test_a_network_of_boxes_is_told_of_boxes_only(fake, small):
+    prompter = fake.prompter(takes_points=False)
+    (found,) = ask(small[0], prompter, points=[(37, 29)], exclude=[(3, 3)])
+    (said,) = prompter.sam.said
+    assert (said.points, tuple(said.boxes.shape)) == (None, (3, 4))
+    widths = said.boxes[:, 2] - said.boxes[:, 0]
+    assert widths.tolist() == [8, 16, 32]
+    assert found.area_ha > 0
+
+
+def test_a_lone_point_may_have_three_masks_and_a_polygon_is_seen_by_who_knows_masks(fake, small):
+    prompter = fake.prompter(multimask=True, takes_masks=True)
+    with SceneEmbeddings.open(small[0], prompter) as embeddings:
+        session = PromptSession(embeddings)
+        session.ask(prompts_of(points=[(30, 25)]).objects[0], None)
+        triangle = shapely.Polygon([(22, 18), (52, 18), (52, 40)])
+        session.ask(ObjectPrompt("a", shape=triangle), None)
+    point, polygon = prompter.sam.said
+    assert point.masks is None
+    assert tuple(polygon.masks.shape) == (1, 1, 64, 64)
+    assert float(polygon.masks.max()) == -float(polygon.masks.min()) > 1
+    assert tuple(polygon.boxes.shape) == (1, 4)
 
 
 def test_max_tiles_bounds_an_answer_and_says_so(fake, tmp_path):

@@ -107,8 +107,9 @@ class _Course:
         there = crop(known, tile.window) > 0
         middle = of_scene(_pole(there)[None], tile)
         inside = np.concatenate([self.prompt.inside, middle])
-        boxed = rough_px is not None or not prompter.takes_points
-        box = of_scene(_bounds(there, rough_px), tile).reshape(4) if boxed else None
+        box = None
+        if rough_px is not None:
+            box = of_scene(_bounds(there, rough_px), tile).reshape(4)
         mask = there if prompter.takes_masks else None
         return self.decode(tile, TilePrompt(inside, self.prompt.outside, box, mask))
 
@@ -135,7 +136,7 @@ def answer(
     found = course.ask(tile)
     if tile.level > 0:
         return redrawn(course, found)
-    if prompt.box is None and touches(scene, found):
+    if prompt.box is None and scene.prompter.takes_points and touches(scene, found):
         return grown(course, tile, found)
     return Answer(found, course.used)
 
@@ -285,22 +286,12 @@ def _pole(mask: BoolArray) -> FloatArray:
     return np.array([col + 0.5, row + 0.5])
 
 
-def _bounds(mask: BoolArray, rough_px: int | None) -> FloatArray:
-    """(2, 2) corners x y of a mask's bounds, widened by what it may be off.
-
-    With None, a mask is a part known up to the middle of its tile, where the tile that it is from
-    ended; there the box goes on to the edge.
-    """
+def _bounds(mask: BoolArray, rough_px: int) -> FloatArray:
+    """(2, 2) corners x y of a mask's bounds, widened by what it may be off."""
     corners = []
     for axis, side in ((0, mask.shape[1]), (1, mask.shape[0])):
         there = np.flatnonzero(mask.any(axis=axis))
-        low, high = (int(there[0]), int(there[-1]) + 1) if len(there) else (0, side)
-        if rough_px is not None:
-            low, high = max(low - rough_px, 0), min(high + rough_px, side)
-        else:
-            low = 0 if abs(low - side // 2) <= _EDGE_PX else low
-            high = side if abs(high - side // 2) <= _EDGE_PX else high
-        corners.append((low, high))
+        corners.append((max(there[0] - rough_px, 0), min(there[-1] + 1 + rough_px, side)))
     return np.array(corners, dtype=np.float64).T
 
 

@@ -21,6 +21,12 @@ from headframe.models.sam.prompted import mask_logits
 FloatArray = NDArray[np.float32]
 
 _INSIDE, _OUTSIDE = 1, 0
+_SHARES = (1 / 8, 1 / 4, 1 / 2)
+"""Sides of the boxes that are tried around a point, in shares of the frame."""
+
+STABILITY_OFFSET = 1.0
+"""Logits by which the threshold is moved for the stability, as in SAM."""
+
 _NOTHING = -32.0
 """Logit of pixels that cannot be the object: nodata, and what no tile has seen."""
 
@@ -87,6 +93,10 @@ def burn(shape: BaseGeometry, level: int, window: Window) -> NDArray[np.bool_]:
 def decode_tile(prompter: Prompter, found: TileEmbedding, prompt: TilePrompt) -> Logits:
     """Ask a tile for an object.
 
+    A network that was trained with boxes alone is not told of points: they make its masks worse
+    (see EXPERIMENTS.md). A point without a box is tried as boxes of several sizes around it, of
+    whose masks the one counts whose predicted IoU times stability is highest.
+
     Args:
         prompter: the network.
         found: the tile's embedding.
@@ -105,16 +115,27 @@ def decode_tile(prompter: Prompter, found: TileEmbedding, prompt: TilePrompt) ->
     masks, quality = prompter.sam.decode(
         found.embedding, said, multimask=prompter.multimask and lone
     )
-    best = int(quality[0].argmax())
-    logits = masks[:, best : best + 1].float()  # (1, 1, 4h, 4w)
+    masks, quality = masks.flatten(0, 1).float(), quality.flatten().clamp(0, 1)
+    best = int((quality * stability(masks)).argmax()) if len(masks) > 1 else 0
+    logits = masks[best][None, None]  # (1, 1, 4h, 4w)
     if logits.shape[-1] != size:
         logits = functional.interpolate(
             logits, size=(size, size), mode="bilinear", align_corners=False
         )
     known = np.maximum(logits[0, 0].cpu().numpy(), UNKNOWN + 1)
     values = np.where(found.valid, known, _NOTHING)
-    score = float(quality[0, best].clamp(0, 1))
-    return Logits(tile.level, tile.window, values.astype(np.float32), score)
+    return Logits(tile.level, tile.window, values.astype(np.float32), float(quality[best]))
+
+
+def stability(logits: Tensor) -> Tensor:
+    """Measure how little masks (M, h, w) depend on the threshold (SAM, Kirillov et al., 2023).
+
+    Returns:
+        (M,) IoU of the masks at a threshold one logit higher and lower; 0 where both are empty.
+    """
+    sure = (logits > STABILITY_OFFSET).sum(dim=(-2, -1))
+    likely = (logits > -STABILITY_OFFSET).sum(dim=(-2, -1))
+    return sure / likely.clamp(min=1)
 
 
 def _prompts(prompter: Prompter, tile: SceneTile, prompt: TilePrompt) -> Prompts:
@@ -128,19 +149,29 @@ def _prompts(prompter: Prompter, tile: SceneTile, prompt: TilePrompt) -> Prompts
         within = own[((own >= 0) & (own < size)).all(axis=1)]
         points.append(within - 0.5)
         labels += [label] * len(within)
-    boxes = None
-    if prompt.box is not None:
-        own = np.clip(prompt.box.reshape(2, 2) / tile.scale - corner, 0, size) - 0.5
-        boxes = _tensor(own.reshape(1, 4), device)
+    boxes = prompt.box[None] / tile.scale - np.tile(corner, 2) if prompt.box is not None else None
+    if not prompter.takes_points:
+        if boxes is None:
+            boxes = _boxes_around(points[0] + 0.5, size)
+        labels = []
+    if boxes is not None:
+        boxes = np.clip(boxes, 0, np.tile(size, 2)) - 0.5
     masks = None
     if prompt.mask is not None and prompt.mask.any():
         masks = mask_logits(_tensor(prompt.mask[None, None], device), prompter.sam.stride)
     return Prompts(
         points=_tensor(np.concatenate(points)[None], device) if labels else None,
         labels=torch.tensor([labels], dtype=torch.int64, device=device) if labels else None,
-        boxes=boxes,
+        boxes=None if boxes is None else _tensor(boxes, device),
         masks=masks,
     )
+
+
+def _boxes_around(points: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes (B, 4) around one point or several, of sizes that objects may have."""
+    low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (size / 2, size / 2)
+    room = [share * size / 2 for share in _SHARES]
+    return np.array([np.concatenate([low - r, high + r]) for r in room])
 
 
 def _tensor(values: NDArray[np.generic], device: torch.device) -> Tensor:

@@ -5,19 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import rasterio.features
 import shapely
+import torch
 from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import MultiPolygon, Polygon
 
 from headframe.engine.prompting.answering import Answer
-from headframe.engine.prompting.decoding import UNKNOWN
+from headframe.engine.prompting.decoding import UNKNOWN, stability
 from headframe.engine.prompting.prompts import PixelPrompt
 from headframe.geo.area import GridMeasure
 from headframe.geo.window import Window
 
-_OFFSET = 1.0
-"""Logits by which the threshold is moved for the stability, as in SAM (Kirillov et al., 2023)."""
 _SMALLEST = 0.1
 """Parts under this share of the largest, and holes under ``_HOLE`` of the object, are noise."""
 _HOLE = 0.002
@@ -79,7 +78,7 @@ def outline(answer: Answer, prompt: PixelPrompt, measure: GridMeasure) -> Prompt
         shape=shape,
         area_ha=float(areas_m2.sum()) / 1e4,
         score=answer.logits.score,
-        stability=_stability(logits.values),
+        stability=float(stability(torch.from_numpy(logits.values))),
         tiles=answer.tiles,
         level=logits.level,
         cut=answer.cut,
@@ -109,8 +108,3 @@ def _tidy(
     hole_sizes = np.bincount(holes.ravel(), minlength=number + 1)
     small = np.flatnonzero(hole_sizes < _HOLE * tidy.sum())
     return np.asarray(tidy | (np.isin(holes, small[small > 0]) & (values > UNKNOWN)))
-
-
-def _stability(values: NDArray[np.float32]) -> float:
-    sure, likely = int((values > _OFFSET).sum()), int((values > -_OFFSET).sum())
-    return sure / likely if likely else 0.0
