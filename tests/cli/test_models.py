@@ -40,3 +40,17 @@ def test_show_a_bundle_counts_its_parameters(capsys):
     value = json.loads(capsys.readouterr().out)
     assert value["architecture"] == "fpn"
     assert value["parameters"] > 4_000_000
+
+
+def test_show_names_the_base_of_an_adapted_sam(make, tmp_path, capsys):
+    folder = make.bundle(tmp_path / "sam")
+    value = json.loads((folder / "model.json").read_text())
+    base = {"source": "litemedsam", "architecture": "tiny", "sha256": "ab" * 32}
+    value |= {"architecture": "sam-tiny", "options": {"peft": "lora"}, "base": base}
+    (folder / "model.json").write_text(json.dumps(value))
+    assert run("models", "show", str(folder), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["base"] == base
+    assert 0 < shown["trained_parameters"] < shown["parameters"]
+    assert run("models", "show", str(folder)) == 0
+    assert "abababababab" in capsys.readouterr().out

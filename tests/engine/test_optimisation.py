@@ -56,6 +56,26 @@ def test_constant_stays():
     assert end == pytest.approx(0.1)
 
 
+def test_poly_rises_straight_and_falls_as_samed_has_it():
+    rates, end = _rates(schedule="poly", steps=10, warmup=0.4)
+    assert rates[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert rates[4:] == pytest.approx([0.1 * (1 - t / 6) ** 0.9 for t in range(6)])
+    assert end == 0
+    assert _rates(schedule="poly", steps=2, warmup=0)[0] == pytest.approx([0.1, 0.1 * 0.5**0.9])
+
+
+def test_only_what_is_trained_and_new_takes_the_full_rate():
+    network = Toy()
+    network.encoder.bias.requires_grad_(False)
+    groups = build_optimizer(network, TrainSection(encoder_lr_factor=0.1)).param_groups
+    assert [[p.shape for p in group["params"]] for group in groups] == [[(3, 2)], [(1, 3), (1,)]]
+    network.pretrained = frozenset({"head.weight"})
+    slow, rest = build_optimizer(network, TrainSection(encoder_lr_factor=0.1)).param_groups
+    assert slow["lr"] == pytest.approx(rest["lr"] * 0.1)
+    assert slow["params"] == [network.head.weight]
+    assert [p.shape for p in rest["params"]] == [(3, 2), (1,)]
+
+
 def test_one_cycle_rises_and_falls():
     rates, _ = _rates(steps=20, warmup=0.25)
     assert rates[0] == pytest.approx(0.004)

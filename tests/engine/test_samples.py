@@ -1,12 +1,14 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from headframe.core.errors import DatasetError
 from headframe.datasets.chips import Chip
 from headframe.engine.recipe import DataSection, FoldSection
-from headframe.engine.samples import band_order, choose_parts
+from headframe.engine.samples import band_order, choose_parts, class_balance
+from headframe.engine.sampling import Sample
 
 
 class Named:
@@ -82,3 +84,14 @@ def test_bands_are_found_by_any_of_their_names():
     assert band_order(dataset, ("vv", "nir", "height", "B4")) == [2, 1, 3, 0]
     with pytest.raises(DatasetError, match=r"has bands red, nir08, vv, height; blue missing"):
         band_order(dataset, ("blue",))
+
+
+def test_classes_are_balanced_by_the_root_of_their_inverse_frequency():
+    label = np.full((4, 5), 255, np.uint8)
+    label[0] = [0, 0, 0, 0, 2]
+    label[1] = [0, 0, 0, 0, 0]
+    samples = [Sample(np.zeros((1, 4, 5), np.float32), label, "a")]
+    weights = class_balance(samples, classes=4)
+    assert weights[2] / weights[0] == pytest.approx(3, rel=1e-5)  # 9 pixels against 1
+    assert (9 * weights[0] + weights[2]) / 10 == pytest.approx(1, rel=1e-5)
+    assert weights[1] == weights[3] == 0

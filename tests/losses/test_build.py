@@ -407,6 +407,16 @@ def test_unknown_option_names_the_closest():
         build_loss("ce", binary_only=True)
 
 
+def test_cross_entropy_and_dice_over_chosen_classes():
+    """Methods 2.4: 0.5 CE with class weights + 0.5 Dice over classes 1 and 2."""
+    logits, target = sample(3)
+    options = {"pixel_weight": 0.5, "overlap_weight": 0.5, "class_weights": [1.0, 2.0, 3.0]}
+    both = build_loss("ce_dice", **options, overlap_class_weights=[0, 1, 1])(logits, target)
+    pixels = build_loss("ce", class_weights=[1.0, 2.0, 3.0])(logits, target)
+    dice = [build_loss("dice", class_weights=w)(logits, target) for w in ([0, 1, 0], [0, 0, 1])]
+    torch.testing.assert_close(both, 0.5 * pixels + 0.25 * (dice[0] + dice[1]))
+
+
 @pytest.mark.parametrize("name", ["gce", "gce_dice", "lovasz"])
 def test_losses_that_define_no_class_weights_say_so(name):
     with pytest.raises(RecipeError, match="defines no class weights; those that do: ce, bce"):

@@ -24,6 +24,10 @@ def test_a_network_learns_eight_chips_by_heart(script):
     assert outcome.steps <= 300
 
 
+def test_the_smallest_sam_learns_them_too(script):
+    assert script.overfit("sam-tiny", most=120).iou > 0.9
+
+
 def test_without_steps_nothing_is_learnt(script):
     assert script.overfit("linknet", most=0).iou == 0
 
@@ -37,4 +41,7 @@ def test_chips_are_eight_with_both_classes(script):
 
 
 def test_every_family_is_tried(script):
-    assert set(BUILDERS) - set(script.smallest()) == {"minesegsat-b1", "minesegsat-b3"}
+    left_out = set(BUILDERS) - set(script.smallest())
+    assert {"minesegsat-b1", "minesegsat-b3", "sam-litemedsam", "sam-vit-b"} <= left_out
+    assert all(name.startswith(("minesegsat-b", "sam-")) for name in left_out)
+    assert {"sam-tiny", "minesegsat-b0", "fpn"} <= set(script.smallest())
