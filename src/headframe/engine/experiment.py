@@ -20,6 +20,7 @@ from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import Parts, choose_parts
+from headframe.engine.shared_runs import share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
@@ -61,9 +62,11 @@ def experiment(
 
     Each run lies in ``out/<recipe>/fold<k>-seed<s>`` (``split-seed<s>`` without folds) and leaves a
     ``record.json`` with the confusion matrix of every chip that was held out. A finished run is
-    not repeated; a killed one goes on from its checkpoint. ``out/table.md``, ``table.csv`` and
-    ``table.png`` hold pooled scores of all held-out chips together, the spread over folds and
-    seeds, and the time; beside them scores as the papers count, and what a recipe's paper reports.
+    not repeated; a killed one goes on from its checkpoint. Several processes may call this with
+    the same arguments: each run is done by one of them, and all return the whole table.
+    ``out/table.md``, ``table.csv`` and ``table.png`` hold pooled scores of all held-out chips
+    together, the spread over folds and seeds, and the time; beside them scores as the papers
+    count, and what a recipe's paper reports.
 
     Args:
         recipes: named differently; each names its data set.
@@ -81,23 +84,70 @@ def experiment(
     names = [recipe.name for recipe in recipes]
     if len(set(names)) != len(names):
         raise DatasetError(f"recipes must have different names; got {', '.join(names)}.")
-    records: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     held: list[FoldSection | None] = [
         FoldSection(index=fold, of=plan.of, seed=plan.fold_seed) for fold in plan.folds
     ]
-    for fold, seed, recipe in product(held or [None], plan.seeds, recipes):
-        single = recipe.with_data(fold=fold).with_train(seed=seed)
-        part = "split" if fold is None else f"fold{fold.index}"
-        folder = out / recipe.name / f"{part}-seed{seed}"
-        record = run_once(single, folder, plan, hardware, progress)
-        records[recipe.name].append(record)
-        rows = tuple(
-            Row.of(r, records[r.name], dataset=Path(r.data.dataset).name)
-            for r in recipes
-            if records[r.name]
-        )
-        write_tables(rows, out)
+    jobs = [
+        _Job(recipe.name, recipe.with_data(fold=fold).with_train(seed=seed))
+        for fold, seed, recipe in product(held or [None], plan.seeds, recipes)
+    ]
+    records: dict[str, dict[str, Any]] = {}
+    for job in share(jobs, out=out, name=lambda job: job.key):
+        records[job.key] = run_once(job.recipe, job.folder(out), plan, hardware, progress)
+        with writing_tables(out):
+            rows = _rows(recipes, jobs, records, out)
+            write_tables(rows, out)
     return rows
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run: a recipe with its fold and seed."""
+
+    name: str
+    recipe: Recipe
+
+    @property
+    def part(self) -> str:
+        fold = self.recipe.data.fold
+        where = "split" if fold is None else f"fold{fold.index}"
+        return f"{where}-seed{self.recipe.train.seed}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}-{self.part}"
+
+    def folder(self, out: Path) -> Path:
+        return out / self.name / self.part
+
+
+def _rows(
+    recipes: Sequence[Recipe], jobs: Sequence[_Job], records: dict[str, dict[str, Any]], out: Path
+) -> tuple[Row, ...]:
+    """Sum up what is finished, by this process or another; adds the others' to ``records``."""
+    for job in jobs:
+        if job.key not in records and (found := _finished(job.recipe, job.folder(out))):
+            records[job.key] = found
+    rows = []
+    for recipe in recipes:
+        own = [records[j.key] for j in jobs if j.name == recipe.name and j.key in records]
+        if own:
+            rows.append(Row.of(recipe, own, dataset=Path(recipe.data.dataset).name))
+    return tuple(rows)
+
+
+def _finished(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
+    """Read the record of a finished run, unless its model is to be used in another way now."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if found.get("output") == _use_of(recipe) else None
+
+
+def _use_of(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says about how its model is used."""
+    return recipe.output.model_dump(mode="json", include=_SCORING)
 
 
 def run_once(
@@ -108,12 +158,9 @@ def run_once(
     The output section of a recipe says how a trained model is used: when only it has changed,
     the model is scored again but not trained again.
     """
-    path = folder / RECORD
-    output = recipe.output.model_dump(mode="json", include=_SCORING)
-    if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if found.get("output") == output:
-            return found
+    found = _finished(recipe, folder)
+    if found is not None:
+        return found
     dataset = open_dataset(Path(recipe.data.dataset))
     _test_parts(dataset, recipe)  # before hours of training
     if recipe.model.architecture == TREES:
@@ -122,10 +169,10 @@ def run_once(
         record = _network(recipe, dataset, folder, hardware, progress)
         if not plan.keep_checkpoints:
             (folder / CHECKPOINT).unlink(missing_ok=True)
-    record |= {"recipe": recipe.name, "seed": recipe.train.seed, "output": output}
+    record |= {"recipe": recipe.name, "seed": recipe.train.seed, "output": _use_of(recipe)}
     if recipe.data.fold is not None:
         record["fold"] = recipe.data.fold.index
-    write_json(path, record)
+    write_json(folder / RECORD, record)
     return record
 
 
@@ -147,6 +194,7 @@ def _network(
         "chips_one_view": _per_chip(once.confusions, parts.test),
         "seconds": result.metrics["seconds"],
         "parameters": result.metrics["parameters"],
+        "trained_parameters": result.metrics.get("trained_parameters"),
     }
 
 
