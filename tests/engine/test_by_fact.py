@@ -100,6 +100,31 @@ def test_both_models_are_scored_on_the_same_sites(root, tmp_path, runs):
     with (tmp_path / "out" / "by-material.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert float(lines[1]["general_iou"]) == pytest.approx(0.7)
+    assert float(lines[1]["difference_iou"]) == pytest.approx(0.3)
+    assert "| +0.300 |" in table  # one site: no interval
+
+
+def test_the_difference_has_a_paired_interval_over_sites(root, tmp_path, monkeypatch):
+    def run_once(single, folder, plan, hardware, progress):
+        seen = {"a": 80, "c": 30, "e": 55}  # hard and easy sites
+        better = 10 if isinstance(single.data.where["material"], str) else 0
+        return {
+            "chips": [
+                {"site": site, "confusion": [[50, 0], [90 - n - better, n + better]]}
+                for site, n in (seen if better else dict(reversed(seen.items()))).items()
+            ]
+        }
+
+    monkeypatch.setattr(by_fact, "run_once", run_once)
+    monkeypatch.setattr(by_fact, "sites_where", lambda *_, **__: set("abcdef"))
+    rows = by_fact.compare_by_fact(
+        recipe(root), "material", plan=Plan(folds=()), out=tmp_path / "out"
+    )
+    assert rows[0].difference == pytest.approx(1 / 9)
+    assert rows[0].difference_interval == (pytest.approx(1 / 9), pytest.approx(1 / 9))
+    assert rows[0].own_interval[0] < rows[0].general_interval[1]
+    assert by_fact.difference_told(rows[0]) == "+0.111 (+0.111 to +0.111)"
+    assert by_fact.difference_told(rows[-1]) == "+0.111"
 
 
 def test_folds_without_a_kind_are_left_out_for_it(root, tmp_path, runs):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headframe.core.errors import UnknownNameError
-from headframe.metrics.bootstrap import bootstrap_interval
+from headframe.metrics.bootstrap import bootstrap_difference, bootstrap_interval
 from headframe.metrics.scores import scores
 
 
@@ -57,3 +57,30 @@ def test_the_mean_over_all_classes_but_the_background():
 def test_one_site_says_nothing_of_the_spread():
     assert np.isnan(bootstrap_interval(sites(1))).all()
     assert np.isnan(bootstrap_interval([np.array([[9, 0], [0, 0]])] * 3)).all()
+
+
+def test_the_paired_difference_of_two_sites_by_enumeration():
+    # IoU 3/4 and 1/4 against 2/4 and 2/4: AA gives 1/4, BB -1/4, and AB 4/8 - 4/8 = 0.
+    first = [np.array([[0, 0], [1, 3]]), np.array([[0, 0], [3, 1]])]
+    second = [np.array([[0, 0], [2, 2]])] * 2
+    assert bootstrap_difference(first, second) == (pytest.approx(-0.25), pytest.approx(0.25))
+    assert bootstrap_difference(first, second, level=0.4) == (0, 0)
+
+
+def test_what_is_hard_for_both_models_leaves_no_doubt_about_their_difference():
+    rng = np.random.default_rng(3)
+    easy = rng.integers(20, 90, size=14)
+    first = [np.array([[900, 0], [100 - k, k]]) for k in easy]
+    second = [np.array([[900, 0], [105 - k, k - 5]]) for k in easy]
+    low, high = bootstrap_difference(first, second)
+    assert (low, high) == (pytest.approx(0.05), pytest.approx(0.05))
+    apart = [bootstrap_interval(side) for side in (first, second)]
+    assert apart[0][0] < apart[1][1]  # two intervals alone do not tell the models apart
+    assert bootstrap_difference(second, first)[0] == pytest.approx(-0.05)
+
+
+def test_a_difference_needs_two_sites_and_pairs():
+    one = [np.eye(2, dtype=int)]
+    assert np.isnan(bootstrap_difference(one, one)).all()
+    with pytest.raises(ValueError, match="2 and 1 sites cannot be paired"):
+        bootstrap_difference(one * 2, one)

@@ -35,7 +35,8 @@ def experiment(
 ) -> None:
     """Run recipes on folds by site and write one table with the spread.
 
-    Recipes that stand for a row of a paper get its figures beside ours.
+    Recipes that stand for a row of a paper get its figures beside ours. The same command in
+    several shells shares the runs among them; after a kill it goes on.
 
     Examples:
 
@@ -105,7 +106,7 @@ def _compare(
 ) -> None:
     """Compare a general model with one for each value of a fact; print the table."""
     from headframe.cli import console
-    from headframe.engine.by_fact import compare_by_fact, folder_name
+    from headframe.engine.by_fact import compare_by_fact, difference_told, folder_name
     from headframe.engine.training import Hardware
 
     if len(recipes) != 1:
@@ -125,9 +126,14 @@ def _compare(
     names = ("iou", "recall", "precision", "accuracy")
     console.table(
         f"{recipes[0].name}: own model / general model on the test sites of each {fact}",
-        (fact, "sites", *names),
+        (fact, "sites", *names, "IoU, own - general (95 %)"),
         [
-            (row.value, row.sites, *(f"{row.own[n]:.3f} / {row.general[n]:.3f}" for n in names))
+            (
+                row.value,
+                row.sites,
+                *(f"{row.own[n]:.3f} / {row.general[n]:.3f}" for n in names),
+                difference_told(row),
+            )
             for row in rows
         ],
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,15 +18,17 @@ from headframe.datasets.sitefacts import fact_values, sites_where
 from headframe.engine.experiment import Plan, run_once
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.samples import choose_parts
+from headframe.engine.shared_runs import share, writing_tables
 from headframe.engine.training import AUTO, Hardware
 from headframe.io.files import write_text
-from headframe.metrics.bootstrap import bootstrap_interval
+from headframe.metrics.bootstrap import bootstrap_difference, bootstrap_interval
 from headframe.metrics.confusion import Counts, total
 from headframe.metrics.scores import PAPER, scores
 
 GENERAL = "general"
 AVERAGE = "average"
 _METRICS = ("iou", "recall", "precision", "accuracy")
+_UNKNOWN = (float("nan"), float("nan"))
 _Matrices = list[tuple[str, Counts]]
 """Site and confusion matrix of each chip."""
 
@@ -46,6 +49,8 @@ class FactRow:
         general_interval: of the general model's.
         own_as_paper: imagewise mean over classes, absent classes as papers/002 counts them.
         general_as_paper: likewise.
+        difference_interval: 95 % bootstrap interval of own minus general IoU, both scored on the
+            same draws of sites; NaN with fewer than two sites and in the last row.
     """
 
     value: str
@@ -57,6 +62,12 @@ class FactRow:
     general_interval: tuple[float, float]
     own_as_paper: Mapping[str, float]
     general_as_paper: Mapping[str, float]
+    difference_interval: tuple[float, float] = _UNKNOWN
+
+    @property
+    def difference(self) -> float:
+        """Pooled IoU of the own model minus the general one's."""
+        return self.own["iou"] - self.general["iou"]
 
     def flat(self) -> dict[str, Any]:
         """All figures in one level, for CSV and JSON."""
@@ -66,7 +77,7 @@ class FactRow:
                 value |= {f"{name}_{metric}": found[metric] for metric in _METRICS}
             elif isinstance(found, tuple):
                 value |= {f"{name}_low": found[0], f"{name}_high": found[1]}
-        return value
+        return value | {"difference_iou": self.difference}
 
 
 def compare_by_fact(
@@ -83,8 +94,9 @@ def compare_by_fact(
     The general model learns from the sites of all values together (sites without the fact are left
     out, as in the paper); each is scored on the test sites of one value, those of the fold or of
     the data set's own test split. Runs lie in ``out/general`` and ``out/<value>``; finished ones
-    are not repeated and killed ones go on. A fold in which a value has no site to learn from or to
-    test on is left out for that value. Writes ``by-<fact>.md`` and ``by-<fact>.csv`` into ``out``.
+    are not repeated, killed ones go on, and several processes may share them. A fold in which a
+    value has no site to learn from or to test on is left out for that value. Writes
+    ``by-<fact>.md`` and ``by-<fact>.csv`` into ``out``.
 
     Args:
         recipe: of the general model; its ``data.where`` holds for all.
@@ -111,16 +123,38 @@ def compare_by_fact(
     }
     own: dict[str, _Matrices] = {value: [] for value in values}
     general: dict[str, _Matrices] = {value: [] for value in values}
-    for fold, found in _jobs(dataset, lab, kinds):
-        for seed in plan.seeds:
-            record = lab.run(GENERAL, {fact: values}, fold, seed)
-            for value in found:
-                general[value] += _matrices(record, kinds[value])
-                own[value] += _matrices(lab.run(value, {fact: value}, fold, seed), kinds[value])
+    rounds = [
+        (fold, seed, found) for fold, found in _jobs(dataset, lab, kinds) for seed in plan.seeds
+    ]
+    runs = [_Run(n, fold, seed) for fold, seed, found in rounds for n in (GENERAL, *found)]
+    records: dict[_Run, dict[str, Any]] = {}
+    for run in share(runs, out=out, name=lambda run: "-".join(run.place)):
+        where = {fact: values if run.name == GENERAL else run.name}
+        records[run] = lab.run(run, where)
+    for fold, seed, found in rounds:
+        for value in found:
+            general[value] += _matrices(records[_Run(GENERAL, fold, seed)], kinds[value])
+            own[value] += _matrices(records[_Run(value, fold, seed)], kinds[value])
     rows = [_row(value, own[value], general[value]) for value in values]
     rows.append(_average(rows))
-    _write(rows, fact, out)
+    with writing_tables(out):
+        _write(rows, fact, out)
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One model: which, on which fold, with which seed."""
+
+    name: str
+    fold: FoldSection | None
+    seed: int
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its folder below the output's."""
+        part = "split" if self.fold is None else f"fold{self.fold.index}"
+        return folder_name(self.name), f"{part}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -133,15 +167,12 @@ class _Lab:
     hardware: Hardware
     progress: Progress
 
-    def run(
-        self, name: str, where: Mapping[str, object], fold: FoldSection | None, seed: int
-    ) -> dict[str, Any]:
+    def run(self, run: _Run, where: Mapping[str, object]) -> dict[str, Any]:
         """Train on the sites that meet ``where``, and score on those of them that are held out."""
-        part = "split" if fold is None else f"fold{fold.index}"
         whole = {**self.recipe.data.where, **where}
-        single = self.recipe.with_data(fold=fold, where=whole).with_train(seed=seed)
-        single = single.model_copy(update={"name": f"{self.recipe.name}-{name}"})
-        folder = self.out / folder_name(name) / f"{part}-seed{seed}"
+        single = self.recipe.with_data(fold=run.fold, where=whole).with_train(seed=run.seed)
+        single = single.model_copy(update={"name": f"{self.recipe.name}-{run.name}"})
+        folder = self.out.joinpath(*run.place)
         return run_once(single, folder, self.plan, self.hardware, self.progress)
 
 
@@ -201,18 +232,15 @@ def _matrices(record: Mapping[str, Any], sites: Collection[str]) -> _Matrices:
 
 
 def _row(value: str, own: _Matrices, general: _Matrices) -> FactRow:
-    pooled, intervals, as_paper = [], [], []
+    pooled, intervals, as_paper, per_site = [], [], [], []
     for found in (own, general):
         counts = [matrix for _, matrix in found]
+        index = 1 if len(counts[0]) == 2 else None
         counts = [matrix for matrix in counts if matrix.any()] or counts
         pooled.append(scores(counts).mean(skip_background=True))
         as_paper.append(scores(counts, mode="imagewise", zero_division=PAPER).mean())
-        by_site: dict[str, list[Counts]] = {}
-        for site, matrix in found:
-            by_site.setdefault(site, []).append(matrix)
-        sums = [total(matrices, len(matrices[0])) for matrices in by_site.values()]
-        index = 1 if len(counts[0]) == 2 else None
-        intervals.append(bootstrap_interval(sums, index=index))
+        per_site.append(_by_site(found))
+        intervals.append(bootstrap_interval(per_site[-1], index=index))
     return FactRow(
         value=value,
         sites=len({site for site, _ in own}),
@@ -223,7 +251,23 @@ def _row(value: str, own: _Matrices, general: _Matrices) -> FactRow:
         general_interval=intervals[1],
         own_as_paper=_picked(as_paper[0]),
         general_as_paper=_picked(as_paper[1]),
+        difference_interval=bootstrap_difference(per_site[0], per_site[1], index=index),
     )
+
+
+def _by_site(found: _Matrices) -> list[Counts]:
+    """Sum the matrices of each site, sites in alphabetical order."""
+    sites: dict[str, list[Counts]] = {}
+    for site, matrix in found:
+        sites.setdefault(site, []).append(matrix)
+    return [total(sites[site], len(sites[site][0])) for site in sorted(sites)]
+
+
+def difference_told(row: FactRow) -> str:
+    """Write the difference of IoU with its interval where there is one."""
+    low, high = row.difference_interval
+    told = f"{row.difference:+.3f}"
+    return told if math.isnan(low) else f"{told} ({low:+.3f} to {high:+.3f})"
 
 
 def _picked(found: Mapping[str, float]) -> dict[str, float]:
@@ -232,7 +276,6 @@ def _picked(found: Mapping[str, float]) -> dict[str, float]:
 
 def _average(rows: Sequence[FactRow]) -> FactRow:
     """Mean over the values, each counting the same, as the paper's "avg" rows."""
-    none = (float("nan"), float("nan"))
 
     def mean(of: str) -> dict[str, float]:
         return {name: float(np.mean([getattr(row, of)[name] for row in rows])) for name in _METRICS}
@@ -243,8 +286,8 @@ def _average(rows: Sequence[FactRow]) -> FactRow:
         chips=sum(row.chips for row in rows),
         own=mean("own"),
         general=mean("general"),
-        own_interval=none,
-        general_interval=none,
+        own_interval=_UNKNOWN,
+        general_interval=_UNKNOWN,
         own_as_paper=mean("own_as_paper"),
         general_as_paper=mean("general_as_paper"),
     )
@@ -260,12 +303,13 @@ def _write(rows: Sequence[FactRow], fact: str, out: Path) -> None:
     table = [
         f"| {fact} | sites | "
         + " | ".join(f"{name}: own / general" for name in _METRICS)
-        + " | IoU as the paper counts: own / general |",
-        "|---" * (3 + len(_METRICS)) + "|",
+        + " | IoU, own - general (95 % over sites) | IoU as the paper counts: own / general |",
+        "|---" * (4 + len(_METRICS)) + "|",
     ]
     for row in rows:
         pairs = [(row.own[name], row.general[name]) for name in _METRICS]
-        pairs.append((row.own_as_paper["iou"], row.general_as_paper["iou"]))
-        cells = " | ".join(f"{one:.3f} / {other:.3f}" for one, other in pairs)
-        table.append(f"| {row.value} | {row.sites} | {cells} |")
+        paper = (row.own_as_paper["iou"], row.general_as_paper["iou"])
+        cells = [f"{one:.3f} / {other:.3f}" for one, other in pairs]
+        cells += [difference_told(row), f"{paper[0]:.3f} / {paper[1]:.3f}"]
+        table.append(f"| {row.value} | {row.sites} | {' | '.join(cells)} |")
     write_text(out / f"by-{folder_name(fact)}.md", "\n".join(table) + "\n")

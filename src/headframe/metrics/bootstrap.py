@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headframe.core.errors import UnknownNameError
 from headframe.metrics.confusion import Counts
@@ -41,15 +42,73 @@ def bootstrap_interval(
     """
     if metric not in METRICS:
         raise UnknownNameError.of("metric", metric, METRICS)
-    if len(per_site) < 2:
-        return float("nan"), float("nan")
-    stack = np.stack(list(per_site)).astype(np.float64)  # (S, K, K)
-    sites = len(stack)
+    times = _draws(len(per_site), draws, seed)
+    return _middle(_drawn(per_site, times, metric, index, zero_division), level)
+
+
+def bootstrap_difference(
+    first: Sequence[Counts],
+    second: Sequence[Counts],
+    *,
+    index: int | None = 1,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+    zero_division: ZeroDivision = LEFT_OUT,
+) -> tuple[float, float]:
+    """Paired percentile bootstrap interval of the difference of two models' pooled IoU.
+
+    Both are scored on the same draw of sites, so that what makes a site hard for both does not
+    widen the interval (Efron and Tibshirani 1993, chapter 8).
+
+    Args:
+        first: one (K, K) confusion matrix a site, rows the truth.
+        second: of the other model, the same sites in the same order.
+        index: the class scored; None for the mean over all classes but the background.
+        level: share of the draws that the interval holds, in (0, 1).
+        draws: number of resamples, each of as many sites as there are.
+        seed: of the resampling.
+        zero_division: as in ``scores``; draws with a NaN are left out.
+
+    Returns:
+        Lower and upper end of ``first`` minus ``second``; both NaN with fewer than two sites.
+
+    Raises:
+        ValueError: they are of different numbers of sites.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} sites cannot be paired")
+    times = _draws(len(first), draws, seed)
+    values = [_drawn(side, times, "iou", index, zero_division) for side in (first, second)]
+    return _middle(values[0] - values[1], level)
+
+
+def _draws(sites: int, draws: int, seed: int) -> NDArray[np.float64]:
+    """How often each site is in each draw (D, S); no draw of fewer than two sites."""
+    if sites < 2:
+        return np.zeros((0, sites))
     rng = np.random.default_rng(seed)
-    times = rng.multinomial(sites, np.full(sites, 1 / sites), size=draws)  # (D, S)
-    drawn = np.einsum("ds,sij->dij", times.astype(np.float64), stack)
+    times = rng.multinomial(sites, np.full(sites, 1 / sites), size=draws)
+    return times.astype(np.float64)
+
+
+def _drawn(
+    per_site: Sequence[Counts],
+    times: NDArray[np.float64],
+    metric: str,
+    index: int | None,
+    zero_division: ZeroDivision,
+) -> NDArray[np.float64]:
+    """Score each draw (D,); NaN where it cannot be scored."""
+    if not len(times):
+        return np.zeros(0)
+    stack = np.stack(list(per_site)).astype(np.float64)  # (S, K, K)
+    drawn = np.einsum("ds,sij->dij", times, stack)
     per_class = per_image_scores(drawn, zero_division)[metric]  # (D, K)
-    values = nanmean(per_class[:, 1:].T) if index is None else per_class[:, index]
+    return np.asarray(nanmean(per_class[:, 1:].T) if index is None else per_class[:, index])
+
+
+def _middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     values = values[~np.isnan(values)]
     if values.size == 0:
         return float("nan"), float("nan")
