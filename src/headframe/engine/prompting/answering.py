@@ -214,27 +214,29 @@ def grown(course: _Course, tile: SceneTile, found: Logits) -> Answer:
 
 
 def redrawn(course: _Course, coarse: Logits) -> Answer:
-    """Draw the outline of an object anew on the finest level that ``max_tiles`` allow."""
+    """Draw the outline of an object anew on the finest level that ``max_tiles`` allow.
+
+    In a band along the outline, the mean of the coarse and the fine logits decides: a tile alone
+    sees too little of a large object, the coarse level too little of its edge (EXPERIMENTS.md).
+    """
     for level in range(coarse.level):
         known = finer(coarse, level)
         rough_px = 2 ** (coarse.level - level)
         band = _band(known.mask, _BAND_PX * rough_px)
         tiles = _cover(course.scene, level, band, known.window)
+        tiles = [tile for tile in tiles if (crop(known, tile.window) > 0).any()]
         if not 0 < len(tiles) <= course.left:
             continue
         collage = Collage(level)
         for tile in tiles:
-            if (crop(known, tile.window) > 0).any():
-                collage.add(course.ask_again(tile, known, rough_px=rough_px))
+            collage.add(course.ask_again(tile, known, rough_px=rough_px))
         fine = collage.merged()
-        values = np.where(band & seen(fine, known.window), crop(fine, known.window), known.values)
-        return Answer(Logits(level, known.window, values, fine.score), course.used)
+        there = crop(fine, known.window)
+        both = band & (there > UNKNOWN) & (known.values > UNKNOWN)
+        values = np.where(both, (there + known.values) / 2, known.values)
+        score = (coarse.score + fine.score) / 2
+        return Answer(Logits(level, known.window, values, score), course.used)
     return Answer(coarse, course.used)
-
-
-def seen(part: Logits, window: Window) -> BoolArray:
-    """Tell which pixels of a window a collage has seen."""
-    return np.asarray(crop(part, window) > UNKNOWN)
 
 
 def _band(mask: BoolArray, width_px: int) -> BoolArray:

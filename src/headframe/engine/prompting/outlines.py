@@ -12,11 +12,13 @@ from scipy import ndimage
 from shapely import MultiPolygon, Polygon
 
 from headframe.engine.prompting.answering import Answer
-from headframe.engine.prompting.decoding import UNKNOWN, stability
+from headframe.engine.prompting.decoding import UNKNOWN, Logits, stability
 from headframe.engine.prompting.prompts import PixelPrompt
 from headframe.geo.area import GridMeasure
 from headframe.geo.window import Window
+from headframe.io.scene import Scene
 
+_STRIP_PX = 256
 _SMALLEST = 0.1
 """Parts under this share of the largest, and holes under ``_HOLE`` of the object, are noise."""
 _HOLE = 0.002
@@ -53,38 +55,65 @@ class PromptedMask:
     mask: NDArray[np.bool_] = field(repr=False)
 
 
-def outline(answer: Answer, prompt: PixelPrompt, measure: GridMeasure) -> PromptedMask:
+def outline(
+    answer: Answer, prompt: PixelPrompt, scene: Scene, measure: GridMeasure
+) -> PromptedMask:
     """Draw the outline of what was found.
 
     Of the parts of a mask those stay that hold a point of the prompt, or, without points, the
-    largest and what is a tenth of it or more.
+    largest and what is a tenth of it or more. Pixels without data are cut out.
 
     Args:
         answer: from ``answering.answer``.
         prompt: that it answers.
+        scene: that it was found on.
         measure: of the scene's grid.
     """
-    logits, scale = answer.logits, 2**answer.logits.level
-    w = logits.window
-    mask = _tidy(logits.values, prompt, w, scale)
-    pixels = Affine(scale, 0.0, w.col * scale, 0.0, scale, w.row * scale)
+    logits = answer.logits
+    tidy = _tidy(logits.values, prompt, logits.window, 2**logits.level)
+    window, mask = _own_pixels(tidy, logits)
+    if answer.tiles > 1 or logits.level > 0:  # else nodata has been left out already
+        mask &= _valid(scene, window)
+    pixels = Affine.translation(window.col, window.row)
     found = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, transform=pixels)
     parts = [Polygon(o["coordinates"][0], o["coordinates"][1:]) for o, _ in found]
     areas_m2, _ = measure.measures(parts)
-    shape = MultiPolygon(shapely.transform(parts, measure.to_crs)) if parts else None
+    shape = MultiPolygon(list(shapely.transform(parts, measure.to_crs))) if parts else None
     return PromptedMask(
         id=prompt.id,
         kind=prompt.kind,
         shape=shape,
         area_ha=float(areas_m2.sum()) / 1e4,
-        score=answer.logits.score,
+        score=logits.score,
         stability=float(stability(torch.from_numpy(logits.values))),
         tiles=answer.tiles,
         level=logits.level,
         cut=answer.cut,
-        window=Window(w.row * scale, w.col * scale, w.height * scale, w.width * scale),
-        mask=np.kron(mask, np.ones((scale, scale), dtype=np.bool_)) if scale > 1 else mask,
+        window=window,
+        mask=mask,
     )
+
+
+def _own_pixels(mask: NDArray[np.bool_], logits: Logits) -> tuple[Window, NDArray[np.bool_]]:
+    """Cut a mask of a level to what it marks, in pixels of the scene."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        rows = cols = np.zeros(1, dtype=np.int64)
+    cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    scale, w = 2**logits.level, logits.window
+    top, left = int(w.row + rows[0]) * scale, int(w.col + cols[0]) * scale
+    full = np.kron(cut, np.ones((scale, scale), dtype=np.bool_)) if scale > 1 else cut.copy()
+    return Window(top, left, full.shape[0], full.shape[1]), full
+
+
+def _valid(scene: Scene, window: Window) -> NDArray[np.bool_]:
+    """Read, strip by strip, where a window has data; (h, w) bool."""
+    strips = []
+    for first in range(0, window.height, _STRIP_PX):
+        rows = min(_STRIP_PX, window.height - first)
+        part = scene.read(Window(window.row + first, window.col, rows, window.width))
+        strips.append(~np.isnan(part).any(axis=0))
+    return np.concatenate(strips)
 
 
 def _tidy(

@@ -91,7 +91,8 @@ class PromptSession:
         return self._ask(self._frame.to_pixels(prompt, crs))
 
     def _ask(self, prompt: PixelPrompt) -> PromptedMask:
-        return outline(answer(self.embeddings, prompt, self._options), prompt, self._measure)
+        found = answer(self.embeddings, prompt, self._options)
+        return outline(found, prompt, self.embeddings.scene, self._measure)
 
     def to_pixels(self, prompts: ScenePrompts) -> tuple[PixelPrompt, ...]:
         """Bring prompts into pixels of the scene; errors as ``ask``."""
