@@ -25,6 +25,7 @@ from headframe.engine.embedding_store import (
     embed_crops,
 )
 from headframe.engine.optimisation import build_optimizer, build_schedule
+from headframe.engine.prompt_samples import PromptStore
 from headframe.engine.recipe import Recipe
 from headframe.engine.runlog import RunLog
 from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
@@ -144,7 +145,7 @@ class Run:
         """Crops, or what the frozen encoder makes of them."""
         settings = self.recipe.train
         plan = CropPlan(settings.crop_px, settings.seed, self.recipe.augment)
-        crops = CropStream(store, plan)
+        crops = store.stream(plan) if isinstance(store, PromptStore) else CropStream(store, plan)
         if self.embeddings is None:
             return crops
         self.embedding_seconds = embed_crops(

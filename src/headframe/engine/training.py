@@ -1,7 +1,7 @@
 """Training on Lightning Fabric: a run is a pure function of its recipe and its step."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from headframe import __version__
 from headframe.core.components import class_set_of
 from headframe.core.errors import OutputError, RecipeError
+from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
 from headframe.engine.bundle import Bundle, save_bundle
@@ -20,12 +21,16 @@ from headframe.engine.curves import draw_curves
 from headframe.engine.embedding_store import embedding_folder
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.panels import draw_samples
+from headframe.engine.prompt_report import draw_prompted, prompt_validator
+from headframe.engine.prompt_samples import PromptStore
 from headframe.engine.recipe import Recipe, load_recipe, save_recipe
 from headframe.engine.run import CHECKPOINT, Run, Validate
 from headframe.engine.samples import ChipStore, Parts, choose_parts, class_balance
+from headframe.engine.sampling import Sample
 from headframe.engine.start import untrained_bundle
 from headframe.engine.weights import load_checkpoint
 from headframe.io.files import write_json
+from headframe.models.registry import get_architecture
 from headframe.models.trainable import count_trained
 
 RECIPE = "recipe.yaml"
@@ -110,6 +115,7 @@ def train(
         DatasetError: the data set cannot be used.
         JobError: the loss is no longer finite.
     """
+    _check_prompts(recipe)
     _claim(recipe, out, resume=resume)
     if (out / RESULT).is_file():
         return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
@@ -131,7 +137,7 @@ def train(
     if watch is not None and not recipe.train.validate_every:
         recipe = recipe.with_train(validate_every=max(1, steps // watch.times))
     bundle = untrained_bundle(recipe, dataset, parts, progress)
-    store = ChipStore(dataset, parts.train, data=recipe.data, inputs=bundle.spec.inputs)
+    store = _store(recipe, dataset, parts.train, bundle.spec.inputs)
     run = Run(fabric, _balanced(recipe, store, bundle), bundle, out)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
@@ -139,9 +145,26 @@ def train(
         run.embeddings = embedding_folder(
             out, recipe, bundle.network, bundle.spec.inputs, parts.train
         )
-    validate = _validator(dataset, parts.validation)
+    validate = _validator(recipe, dataset, parts.validation, bundle.spec.inputs)
     run.fit(store, validate if watch is None else _watched(validate, run, watch), progress)
-    return _finish(run, store, dataset, parts, watch.measure if watch else "validation_iou")
+    measure = watch.measure if watch else "validation_iou"
+    return _finish(run, store, dataset, parts, measure={measure: validate})
+
+
+def _check_prompts(recipe: Recipe) -> None:
+    """Prompts and the networks that take them need each other."""
+    name = recipe.model.architecture
+    if (recipe.data.prompts is None) == (get_architecture(name).planes == 0):
+        return
+    if recipe.data.prompts is None:
+        raise RecipeError(
+            f"architecture {name!r} is prompted; the recipe says nothing of prompts. Add "
+            "data.prompts, {} for the defaults."
+        )
+    raise RecipeError(
+        f"architecture {name!r} takes no prompts. Leave data.prompts out, or choose a "
+        "sam-prompt- architecture."
+    )
 
 
 def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -184,7 +207,17 @@ def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning'
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def _balanced(recipe: Recipe, store: ChipStore, bundle: Bundle) -> Recipe:
+def _store(
+    recipe: Recipe, dataset: ChipDataset, chips: tuple[Chip, ...], inputs: InputSpec
+) -> Sequence[Sample]:
+    """What is learnt from: whole chips, or the objects in them."""
+    store = ChipStore(dataset, chips, data=recipe.data, inputs=inputs)
+    if recipe.data.prompts is None:
+        return store
+    return PromptStore(store, recipe.data.prompts, gsd_m=dataset.manifest.gsd_m)
+
+
+def _balanced(recipe: Recipe, store: Sequence[Sample], bundle: Bundle) -> Recipe:
     """The recipe with the class weights that it asks to be measured."""
     if recipe.loss.balance == "none":
         return recipe
@@ -194,8 +227,17 @@ def _balanced(recipe: Recipe, store: ChipStore, bundle: Bundle) -> Recipe:
     return recipe.model_copy(update={"loss": loss})
 
 
-def _validator(dataset: ChipDataset, chips: tuple[Chip, ...]) -> Validate:
-    """Pooled IoU of the target; of a class set's model its mean over the components."""
+def _validator(
+    recipe: Recipe, dataset: ChipDataset, chips: tuple[Chip, ...], inputs: InputSpec
+) -> Validate:
+    """Pooled IoU of the target; of a class set's model its mean over the components.
+
+    Of prompted objects it is the mean over them.
+    """
+    if chips and recipe.data.prompts is not None:
+        held = ChipStore(dataset, chips, data=recipe.data, inputs=inputs)
+        found = PromptStore(held, recipe.data.prompts, gsd_m=dataset.manifest.gsd_m)
+        return prompt_validator(found, recipe.train.crop_px)
 
     def validate(bundle: Bundle) -> float | None:
         if not chips:
@@ -219,12 +261,17 @@ def _watched(validate: Validate, run: Run, watch: Watch) -> Validate:
 
 
 def _finish(
-    run: Run, store: ChipStore, dataset: ChipDataset, parts: Parts, measure: str
+    run: Run,
+    store: Sequence[Sample],
+    dataset: ChipDataset,
+    parts: Parts,
+    *,
+    measure: Mapping[str, Validate],
 ) -> TrainResult:
     """Write bundle, pictures and result; the result last, as the sign of a finished run."""
     bundle = run.trained()
-    validated = _validator(dataset, parts.validation)(bundle)
-    measured = {} if validated is None else {measure: round(validated, 4)}
+    validated = {name: validate(bundle) for name, validate in measure.items()}
+    measured = {name: round(value, 4) for name, value in validated.items() if value is not None}
     recipe = run.recipe
     training = {
         "dataset": dataset.root.name,
@@ -250,6 +297,10 @@ def _finish(
     if run.fabric.is_global_zero:
         save_bundle(replace(bundle, spec=spec), folder)
         draw_curves(run.log, run.out / "curves.png", title=recipe.name)
-        draw_samples(bundle, dataset, parts.validation or parts.train, run.out / "samples.png")
+        pictures = run.out / "samples.png"
+        if isinstance(store, PromptStore):
+            draw_prompted(bundle, store, pictures, crop_px=recipe.train.crop_px)
+        else:
+            draw_samples(bundle, dataset, parts.validation or parts.train, pictures)
         write_json(run.out / RESULT, result)
     return TrainResult(bundle=folder, metrics=result)

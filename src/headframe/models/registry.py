@@ -39,6 +39,7 @@ class Architecture:
         stride: input sides must be multiples of this many pixels.
         min_px: the smallest side it takes.
         base: of an adapted SAM, which of ``models.sam``'s bases it stands on.
+        planes: channels after the bands that hold prompts (``models.sam.prompted``).
     """
 
     build: Callable[..., nn.Module] | str
@@ -49,6 +50,7 @@ class Architecture:
     stride: int = 32
     min_px: int = 32
     base: str | None = None
+    planes: int = 0
 
     def builder(self) -> Callable[..., nn.Module]:
         """The function that builds it.
@@ -102,6 +104,17 @@ def _sam(base: str, source: str, description: str) -> Architecture:
     )
 
 
+def _prompted(base: str, source: str, description: str) -> Architecture:
+    return Architecture(
+        build="headframe.models.sam.prompted:build_prompted_sam",
+        source=source,
+        description=description,
+        fixed={"base": base},
+        base=base,
+        planes=3,
+    )
+
+
 _SAM = "Kirillov et al. 2023"
 BUILDERS: dict[str, Architecture] = {
     "unet": _smp("unet", "Ronneberger et al. 2015", "skips at every scale"),
@@ -124,6 +137,10 @@ BUILDERS: dict[str, Architecture] = {
     "sam-vit-l": _sam("vit_l", _SAM, "SAM on ViT-L with class tokens"),
     "sam-vit-h": _sam("vit_h", _SAM, "SAM on ViT-H with class tokens"),
     "sam-tiny": _sam("tiny", _SAM, "SAM on four random blocks, for tests"),
+    "sam-prompt-litemedsam": _prompted("litemedsam", "LiteMedSAM", "SAM on TinyViT, prompted"),
+    "sam-prompt-mobile": _prompted("mobile", "Zhang et al. 2023", "MobileSAM, prompted"),
+    "sam-prompt-vit-b": _prompted("vit_b", _SAM, "SAM on ViT-B, prompted"),
+    "sam-prompt-tiny": _prompted("tiny", _SAM, "prompted SAM on four random blocks, for tests"),
 }
 
 

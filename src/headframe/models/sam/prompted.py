@@ -50,15 +50,25 @@ class PromptedSam(nn.Module):
         trained: keys of ``state_dict`` that training changes: what the method trains of ``sam``
             (see ``peft``), and, unless nothing is trained, how prompts are embedded. LiteMedSAM
             was trained with boxes alone, so its embedding of masks has never been used.
+        pretrained: keys among them of tensors that came with the base: they may want smaller
+            steps than adapters and low-rank updates, which are new.
     """
 
-    def __init__(self, sam: Sam, *, bands: Sequence[str], trained: frozenset[str]) -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        *,
+        bands: Sequence[str],
+        trained: frozenset[str],
+        known: frozenset[str] = frozenset(),
+    ) -> None:
         """Wrap ``sam``, built for ``bands`` and adapted.
 
         Args:
             sam: the network.
             bands: common names of its input channels.
             trained: keys of ``sam.state_dict()`` that are trained, from ``peft.adapt``.
+            known: keys of ``sam.state_dict()`` before it was adapted.
         """
         super().__init__()
         self.sam = sam
@@ -68,6 +78,7 @@ class PromptedSam(nn.Module):
             own = (f"prompts.{name}" for name in sam.prompts.state_dict())
             names |= {name for name in own if name.split(".", 1)[1].startswith(_PROMPT_TENSORS)}
         self.trained = frozenset(f"sam.{name}" for name in names)
+        self.pretrained = frozenset(f"sam.{name}" for name in names & known)
         mean, std = (_of_bands(v, bands) for v in (sam.pixel_mean, sam.pixel_std))
         self.register_buffer("_scale", _SPREAD / std, persistent=False)
         self.register_buffer("_offset", (_LEVEL - mean) / std, persistent=False)
@@ -278,5 +289,6 @@ def build_prompted_sam(
             "Set data.target to binary."
         )
     sam = build_sam(base, bands=bands, state=encoder_state)
+    known = frozenset(sam.state_dict())
     trained = adapt(sam, peft, rank=rank)
-    return PromptedSam(sam, bands=bands, trained=trained)
+    return PromptedSam(sam, bands=bands, trained=trained, known=known)
