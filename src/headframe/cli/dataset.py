@@ -110,6 +110,7 @@ def check(
     """
     from headframe.cli import console
     from headframe.datasets.check import check_dataset
+    from headframe.datasets.provenance import told
 
     with console.progress() as bar:
         report = check_dataset(dataset, expect=expect, progress=bar)
@@ -120,6 +121,7 @@ def check(
                 "chips": report.chips,
                 "sites": report.sites,
                 "inventory": report.inventory,
+                "polygons": report.polygons,
                 "findings": list(report.findings),
             }
         )
@@ -131,6 +133,8 @@ def check(
         console.say(f"{dataset}: {report.chips} chips of {report.sites} sites, {verdict}.")
         if report.inventory is not None:
             console.say(f"Compared with {report.inventory}.")
+        if report.polygons is not None:
+            console.say(f"Polygons: {told(report.polygons)}.")
     if not report.passed:
         raise typer.Exit(2)
 
@@ -185,9 +189,13 @@ def show(
     """
     from headframe.cli import console
     from headframe.datasets.chips import open_dataset
+    from headframe.datasets.provenance import count_provenance, read_provenance, told
     from headframe.datasets.show import contact_sheet
 
     opened = open_dataset(dataset)
     with console.progress() as bar:
         count = contact_sheet(opened, out, split=split, limit=limit, progress=bar)
     console.say(f"{out}: {count} of {len(opened.chips(split))} chips")
+    polygons = read_provenance(opened.root)
+    if polygons is not None:
+        console.say(f"Polygons of the data set: {told(count_provenance(polygons))}.")

@@ -1,19 +1,51 @@
 """`headframe label`: polygons and images to a labelled data set."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from headframe.surface.labelling import LabelReport
 
 
 def label(
     images: Annotated[
-        list[Path], typer.Argument(help="GeoTIFFs, or folders of them; chips lie in IMAGES/<site>.")
+        list[str], typer.Argument(help="GeoTIFFs, or folders of them; chips lie in IMAGES/<site>.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder of the data set to make; with --assist a GeoPackage."
+        ),
     ],
     polygons: Annotated[
-        Path, typer.Option(help="KML, KMZ, GeoJSON, GPKG or shapefile with the mines' outlines.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the data set to make.")],
+        Path | None,
+        typer.Option(help="KML, KMZ, GeoJSON, GPKG or shapefile with the mines' outlines."),
+    ] = None,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(help="GeoPackage of --assist or `propose`, judged in QGIS, to label by."),
+    ] = None,
+    skip_todo: Annotated[
+        bool, typer.Option("--skip-todo", help="Leave out what nobody has judged in --reviewed.")
+    ] = False,
+    assisted: Annotated[
+        bool, typer.Option("--assist", help="Propose polygons to be judged; no data set yet.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="--assist: bundle that finds mines, as `map` takes it.")
+    ] = None,
+    sam: Annotated[
+        str | None,
+        typer.Option(help="--assist: draws the outlines; litemedsam if not said, or none."),
+    ] = None,
+    min_area_ha: Annotated[
+        float | None, typer.Option(help="--assist: leave smaller ones out; 0.5 if not said.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="--assist: score of the target, 0-1; else the model's.")
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -68,6 +100,10 @@ def label(
     else 0; with the preset components it carries every component whose polygon it lies in.
     Run the same command again after an interruption: it goes on where it stopped.
 
+    With --assist a model proposes the polygons and SAM draws their outlines; judge them in QGIS
+    (column review: accept, reject; move outlines, draw what was missed) and give the file back
+    with --reviewed. The data set then knows which polygon a person drew, changed or accepted.
+
     Examples:
 
         headframe label images --polygons mines.kml --out dataset
@@ -77,14 +113,26 @@ def label(
         headframe label s2 --polygons dams.gpkg --site-field mine --preset s2-scl --out dataset
 
         headframe label s2 --polygons parts.gpkg --preset components --class-field kind --class-map classes.yaml --out dataset
+
+        headframe label scenes --assist --model tailings-s2-rgb --out review.gpkg
+
+        headframe label scenes --reviewed review.gpkg --out dataset
     """  # noqa: E501 - an example is one line, to be copied
     import os
 
     from headframe.cli import console
+    from headframe.cli.label_assist import AssistRequest, run_assist
     from headframe.core.sensors import get_sensor
     from headframe.surface.label_presets import get_preset
     from headframe.surface.labelling import LabelOptions, label_images
 
+    request = AssistRequest(model, sam, min_area_ha, threshold)
+    if assisted:
+        if polygons is not None or reviewed is not None:
+            raise typer.BadParameter("--assist proposes polygons; leave --polygons and --reviewed.")
+        run_assist(images, out, request, scaling=(scale, offset), as_json=as_json)
+        return
+    request.refuse()
     if cloud_threshold is not None and get_preset(preset).cloud != "last":
         raise typer.BadParameter(f"--cloud-threshold has no meaning with --preset {preset}.")
     usual = get_sensor(sensor or get_preset(preset).sensor)
@@ -108,22 +156,37 @@ def label(
         workers=workers or os.cpu_count() or 1,
         class_field=class_field,
         class_map=class_map,
+        reviewed=reviewed,
+        skip_todo=skip_todo,
     )
     with console.progress() as progress:
         report = label_images(
-            images, polygons=polygons, out=out, options=options, progress=progress
+            [Path(image) for image in images],
+            polygons=polygons,
+            out=out,
+            options=options,
+            progress=progress,
         )
     if as_json:
         console.emit_json(report)
-        return
+    else:
+        _say(report, components=get_preset(preset).components)
+
+
+def _say(report: "LabelReport", *, components: bool) -> None:
+    from headframe.cli import console
+    from headframe.datasets.provenance import told
+
     columns = ("split", "sites", "chips")
     rows = [(split, len(sites), report.chips[split]) for split, sites in report.sites.items()]
     console.table(f"Data set {report.out}", columns, rows)
-    if get_preset(preset).components:
+    if components:
         found = ", ".join(f"{name} {n}" for name, n in report.pixels.items() if n)
         console.say(f"Pixels with data, several components a pixel: {found}.")
     else:
         total = sum(report.pixels.values()) or 1
         shares = ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in report.pixels.items())
         console.say(f"Pixels with data: {shares}.")
+    if report.provenance is not None:
+        console.say(f"Polygons: {told(report.provenance)}.")
     console.say(f"Next: headframe dataset check {report.out}")

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from headframe.core.classmap import label_class_map
-from headframe.core.errors import FormatError, MissingFileError
+from headframe.core.errors import DatasetError, FormatError, MissingFileError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import DEFAULT_SENSOR, Chip
 from headframe.datasets.component_check import ComponentTally
@@ -29,6 +29,12 @@ from headframe.datasets.layout import (
     sidecar,
 )
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
+from headframe.datasets.provenance import (
+    POLYGONS_NAME,
+    count_provenance,
+    read_provenance,
+    told,
+)
 from headframe.datasets.splits import overlapping
 
 MAPPING_NAME = "filename_mapping.csv"
@@ -41,7 +47,7 @@ class Finding:
 
     Attributes:
         rule: pairs, bands, size, labels, slopes, overlaps, pixels, name, footprint, identical,
-            mapping, manifest, inventory.
+            mapping, manifest, inventory, provenance.
         level: ``error`` fails the check; ``warning`` is worth knowing.
         where: file or site.
         message: what is wrong.
@@ -63,12 +69,14 @@ class CheckReport:
         findings: in the order of the rules; empty where all is well.
         inventory: published data set that it was compared with, a name in
             ``inventory.INVENTORIES``; None where it is none of them.
+        polygons: polygons behind the labels by where they come from; None where nobody noted it.
     """
 
     chips: int
     sites: int
     findings: tuple[Finding, ...]
     inventory: str | None = None
+    polygons: dict[str, int] | None = None
 
     @property
     def passed(self) -> bool:
@@ -131,12 +139,15 @@ def check_dataset(
     findings += _check_mapping(root, layout, files)
     findings += _check_manifest(layout, manifest, files)
     findings += _check_inventory(root, inventory, files, seen, strict=expected is not None)
+    polygons, broken = _check_provenance(root, manifest)
+    findings += broken
     images = [one for one in files if one.image is not None]
     return CheckReport(
         chips=len(images),
         sites=len({one.site for one in images}),
         findings=tuple(findings),
         inventory=None if inventory is None else inventory.name,
+        polygons=polygons,
     )
 
 
@@ -337,6 +348,23 @@ def _check_inventory(
     mapped = _mapping(root) is not None
     for found in compare(inventory, files, seen.bands, mapped=mapped):
         yield Finding("inventory", level, found.where, found.message)
+
+
+def _check_provenance(
+    root: Path, manifest: Manifest | None
+) -> tuple[dict[str, int] | None, list[Finding]]:
+    """Count the polygons by where they come from; the manifest says the same."""
+    said = None if manifest is None else manifest.sources.get("provenance")
+    try:
+        records = read_provenance(root)
+    except DatasetError as exc:
+        return None, [Finding("provenance", "error", POLYGONS_NAME, str(exc))]
+    found = None if records is None else count_provenance(records)
+    if said is not None and said != found:
+        text = "is missing" if found is None else f"has {told(found)}"
+        text += f", but {MANIFEST_NAME} says otherwise"
+        return found, [Finding("provenance", "error", POLYGONS_NAME, text)]
+    return found, []
 
 
 def _check_manifest(

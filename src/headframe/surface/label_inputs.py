@@ -34,6 +34,8 @@ class LabelOptions:
         workers: processes; does not change the output.
         class_field: preset ``components``: field of the polygons that holds their class.
         class_map: likewise: file that says which class is which component.
+        reviewed: review file (``surface.review``) whose accepted polygons become labels.
+        skip_todo: leave out what nobody has judged in it, rather than refuse it.
     """
 
     preset: str = "plain"
@@ -50,11 +52,17 @@ class LabelOptions:
     workers: int = 1
     class_field: str | None = None
     class_map: Path | None = None
+    reviewed: Path | None = None
+    skip_todo: bool = False
 
     @property
     def by_place(self) -> bool:
-        """Whether polygons belong to whatever image they lie on, and no site's name is compared."""
-        return self.class_field is not None and self.site_field is None
+        """Whether polygons belong to whatever image they lie on, and no site's name is compared.
+
+        What a person draws in a review file has no site.
+        """
+        placeless = self.class_field is not None and self.site_field is None
+        return placeless or self.reviewed is not None
 
 
 def find_images(given: Sequence[Path], out: Path) -> list[tuple[Path, str, bool]]:
@@ -97,22 +105,30 @@ def find_images(given: Sequence[Path], out: Path) -> list[tuple[Path, str, bool]
     return sorted(entries, key=lambda entry: entry[1])
 
 
-def fingerprint(images: Iterable[tuple[Path, str]], polygons: Path, options: LabelOptions) -> str:
+def fingerprint(
+    images: Iterable[tuple[Path, str]], polygons: Path | None, options: LabelOptions
+) -> str:
     """Digest of everything the output depends on: images, polygons, options, version.
 
     Args:
         images: (path, name below the folder given).
-        polygons: file of polygons.
-        options: all of which count but ``workers``; of the class map its content.
+        polygons: file of drawn polygons, if there is one.
+        options: all of which count but ``workers``; of files their content.
     """
-    settings = {k: v for k, v in asdict(options).items() if k not in ("workers", "class_map")}
+    apart = ("workers", "class_map", "reviewed")
+    settings = {k: v for k, v in asdict(options).items() if k not in apart}
     if options.class_field is None:
         del settings["class_field"]  # what was begun before there were classes can be gone on with
+    if options.reviewed is None:
+        del settings["skip_todo"]  # likewise
     digest = hashlib.sha256()
     digest.update(json.dumps([__version__, settings], sort_keys=True, default=str).encode())
-    for path in (polygons, *(polygons.with_suffix(suffix) for suffix in _SIDE_FILES)):
-        if path.is_file() and (path == polygons or polygons.suffix.lower() == ".shp"):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for main in (polygons, options.reviewed):
+        if main is None:
+            continue
+        for path in (main, *(main.with_suffix(suffix) for suffix in _SIDE_FILES)):
+            if path.is_file() and (path == main or main.suffix.lower() == ".shp"):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
     if options.class_map is not None:
         digest.update(hashlib.sha256(options.class_map.read_bytes()).digest())
     for source, name in images:

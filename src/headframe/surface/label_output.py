@@ -18,6 +18,7 @@ from headframe import __version__
 from headframe.core.errors import DatasetError
 from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import Manifest, SplitRecord
+from headframe.datasets.provenance import PolygonRecord, count_provenance
 from headframe.io.burn import footprint
 from headframe.io.channels import tagged_sensor
 from headframe.io.files import write_text
@@ -37,6 +38,7 @@ class Outcome:
     pixels: dict[str, int]
     nodata: int
     skipped: tuple[str, ...]
+    provenance: dict[str, int] | None = None
 
 
 def read_record(path: Path) -> ChipRecord:
@@ -69,9 +71,10 @@ def build_manifest(
     plan: LabelPlan,
     records: Sequence[ChipRecord],
     *,
-    polygons: Path,
+    polygons: Path | None,
     mark: str,
     options: LabelOptions,
+    burned: Sequence[PolygonRecord] | None = None,
 ) -> Manifest:
     """Describe the data set; the same inputs give the same manifest."""
     preset = get_preset(options.preset)
@@ -87,7 +90,7 @@ def build_manifest(
     skipped = [c.old_name for c, r in zip(plan.chips, records, strict=True) if not r.written]
     sources: dict[str, Any] = {
         "fingerprint": mark,
-        "polygons": polygons.name,
+        "polygons": None if polygons is None else polygons.name,
         "images": len(plan.chips),
         "chips": chips,
         "pixels": {name: int(n) for name, n in zip(classes.names, totals, strict=True)},
@@ -98,6 +101,8 @@ def build_manifest(
     }
     if options.class_map is not None:
         sources |= {"class_field": options.class_field, "class_map": options.class_map.name}
+    if options.reviewed is not None and burned is not None:
+        sources |= {"reviewed": options.reviewed.name, "provenance": count_provenance(burned)}
     scale, offset = options.scaling or (None, None)
     return Manifest(
         sensor=options.sensor or tagged_sensor(plan.chips[0].header.tags) or preset.sensor,
@@ -126,6 +131,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         pixels=dict(sources.get("pixels", {})),
         nodata=int(sources.get("nodata", 0)),
         skipped=tuple(sources.get("skipped", ())),
+        provenance=sources.get("provenance"),
     )
 
 

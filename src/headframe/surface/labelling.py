@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from headframe.core.errors import DatasetError, HeadframeError, JobError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.layout import SPLITS
 from headframe.datasets.manifest import Manifest, finished_before, write_manifest
+from headframe.datasets.provenance import write_provenance
 from headframe.io.claimed import working
-from headframe.io.vector import named, read_polygons
+from headframe.io.vector import named
 from headframe.surface.label_chip import ChipRecord, ChipTask, make_chip
-from headframe.surface.label_components import assign, read_class_map
 from headframe.surface.label_inputs import LabelOptions, fingerprint
 from headframe.surface.label_output import (
     MAPPING_NAME,
@@ -28,6 +28,7 @@ from headframe.surface.label_output import (
     write_mapping,
 )
 from headframe.surface.label_plan import LabelPlan, make_plan
+from headframe.surface.label_polygons import check_options, read_label_polygons
 from headframe.surface.label_presets import get_preset
 
 __all__ = ["LabelOptions", "LabelReport", "label_images"]
@@ -54,6 +55,7 @@ class LabelReport:
         nodata: pixels without data.
         skipped: images that hold no data at all.
         notes: what a person should know, one line each; also logged as warnings.
+        provenance: polygons on the images by where they come from; None without a review file.
     """
 
     out: Path
@@ -63,13 +65,14 @@ class LabelReport:
     nodata: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    provenance: dict[str, int] | None = None
 
 
 def label_images(
     images: Sequence[Path],
     *,
-    polygons: Path,
     out: Path,
+    polygons: Path | None = None,
     options: LabelOptions | None = None,
     progress: Progress = SILENT,
 ) -> LabelReport:
@@ -83,8 +86,9 @@ def label_images(
 
     Args:
         images: GeoTIFFs, or folders of them; a chip's site is its parent folder's name.
-        polygons: file of polygons with a field that names the site.
         out: folder of the data set: new, empty, or left by an unfinished run.
+        polygons: file of polygons with a field that names the site; with a review file in the
+            options it may be left out, and polygons then go by place, not by site.
         options: how; the defaults are the ``plain`` preset's.
         progress: told of every chip.
 
@@ -97,20 +101,9 @@ def label_images(
         JobError: a worker process died.
     """
     options = options or LabelOptions()
-    _check_options(options)
-    table = None if options.class_map is None else read_class_map(options.class_map)
-    layer = read_polygons(
-        polygons,
-        site_field=options.site_field,
-        layer=options.layer,
-        stratum_field=options.stratify,
-        class_field=options.class_field,
-    )
-    bits = None
-    if table is not None:
-        bits, lines = assign(list(layer.frame["class"]), table)
-        layer = replace(layer, report=(*layer.report, *lines))
-    plan = make_plan(images, layer, out=out, options=options, bits=bits)
+    check_options(options, polygons)
+    source = read_label_polygons(polygons, options)
+    plan = make_plan(images, source.layer, out=out, options=options, bits=source.bits)
     mark = fingerprint(((c.source, c.old_name) for c in plan.chips), polygons, options)
     for line in plan.report:
         _log.warning("%s", line)
@@ -120,32 +113,15 @@ def label_images(
             records = _make_chips(_tasks(plan, out, options=options), work, options, progress)
             _check_some(plan, records)
             write_mapping(out / MAPPING_NAME, plan, records)
-            finished = build_manifest(plan, records, polygons=polygons, mark=mark, options=options)
+            burned = source.burned(plan, [record.written for record in records])
+            finished = build_manifest(
+                plan, records, polygons=polygons, mark=mark, options=options, burned=burned
+            )
+            if burned is not None:
+                write_provenance(out, burned)
             write_manifest(out, finished)
     shutil.rmtree(out / WORK_NAME, ignore_errors=True)
     return _report(out, plan, finished)
-
-
-def _check_options(options: LabelOptions) -> None:
-    """Refuse options that do not go together."""
-    if options.target.strip() in ("", "background", "cloud"):
-        raise DatasetError(f"class 2 cannot be called {options.target!r}. Choose another --class.")
-    given = (options.class_field is not None, options.class_map is not None)
-    if get_preset(options.preset).components:
-        if not all(given):
-            raise DatasetError(
-                "preset components needs --class-field (the polygons' field with their class) and "
-                "--class-map (a file that says which class is which component)."
-            )
-        if options.by_place and options.stratify:
-            raise DatasetError(
-                "polygons without a site cannot be balanced by their --stratify field. "
-                "Add --site-field, or stratify later with `headframe dataset split`."
-            )
-    elif any(given):
-        raise DatasetError(
-            f"--class-field and --class-map are for preset components, not {options.preset}."
-        )
 
 
 def _tasks(plan: LabelPlan, out: Path, *, options: LabelOptions) -> list[ChipTask]:
@@ -243,4 +219,5 @@ def _report(out: Path, plan: LabelPlan, manifest: Manifest) -> LabelReport:
         nodata=outcome.nodata,
         skipped=outcome.skipped,
         notes=tuple(notes),
+        provenance=outcome.provenance,
     )
