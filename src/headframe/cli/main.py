@@ -53,6 +53,9 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("headframe.cli.evaluate", "evaluate", "Score a model on a data set."),
     "map": Verb("headframe.cli.map", "map_scene", "Map whole scenes into GIS files."),
     "prompt": Verb("headframe.cli.prompt", "prompt", "Point at a mine and get its outline."),
+    "propose": Verb(
+        "headframe.cli.propose", "propose", "Propose every object that SAM sees on a scene."
+    ),
     "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),
