@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
     "propose": Verb(
         "headframe.cli.propose", "propose", "Propose every object that SAM sees on a scene."
     ),
+    "refine": Verb("headframe.cli.refine", "refine", "Make coarse polygons tight on scenes."),
     "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),

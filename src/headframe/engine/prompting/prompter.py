@@ -40,6 +40,7 @@ class Prompter:
         takes_masks: it was trained to be prompted with rough masks too.
         takes_points: it was trained with points; else a point is tried in boxes around it.
         multimask: a lone point gets three masks, of which it judges one the best.
+        trained_px: side of the frames it was trained on, one object each; 0 for the base's own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Prompter:
     takes_masks: bool = False
     takes_points: bool = True
     multimask: bool = False
+    trained_px: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -157,4 +159,5 @@ def _of_bundle(source: str) -> Prompter:
         inputs=bundle.spec.inputs,
         enter=enter,
         takes_masks=True,
+        trained_px=bundle.spec.patch_px,
     )
