@@ -31,6 +31,8 @@ _TOUCH_PX = 4
 """So many pixels of the object in a tile's outermost ``_EDGE_PX`` pixels: it goes on beyond."""
 _BAND_PX = 8
 """Half-width, in pixels of the coarse level, of the band along an outline that is drawn anew."""
+_FINEST = 1
+"""The level on which outlines of objects that no frame holds are drawn anew."""
 _INNER = 1 / 8
 """Share of a tile at each side that is not trusted to cover the band."""
 
@@ -217,9 +219,10 @@ def redrawn(course: _Course, coarse: Logits) -> Answer:
     """Draw the outline of an object anew on the finest level that ``max_tiles`` allow.
 
     In a band along the outline, the mean of the coarse and the fine logits decides: a tile alone
-    sees too little of a large object, the coarse level too little of its edge (EXPERIMENTS.md).
+    sees too little of a large object, the coarse level too little of its edge. Level 1 is fine
+    enough: drawn anew from there, outlines got worse, not better (EXPERIMENTS.md).
     """
-    for level in range(coarse.level):
+    for level in range(_FINEST, coarse.level):
         known = finer(coarse, level)
         rough_px = 2 ** (coarse.level - level)
         band = _band(known.mask, _BAND_PX * rough_px)

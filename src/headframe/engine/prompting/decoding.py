@@ -21,7 +21,7 @@ from headframe.models.sam.prompted import mask_logits
 FloatArray = NDArray[np.float32]
 
 _INSIDE, _OUTSIDE = 1, 0
-_SHARES = (1 / 8, 1 / 4, 1 / 2)
+_SHARES = (1 / 4, 1 / 2)
 """Sides of the boxes that are tried around a point, in shares of the frame."""
 
 STABILITY_OFFSET = 1.0

@@ -12,7 +12,7 @@ from scipy import ndimage
 from shapely import MultiPolygon, Polygon
 
 from headframe.engine.prompting.answering import Answer
-from headframe.engine.prompting.decoding import UNKNOWN, Logits, stability
+from headframe.engine.prompting.decoding import UNKNOWN, Logits, finer, stability
 from headframe.engine.prompting.prompts import PixelPrompt
 from headframe.geo.area import GridMeasure
 from headframe.geo.window import Window
@@ -36,7 +36,7 @@ class PromptedMask:
         score: IoU that the network predicts for its mask, 0-1.
         stability: IoU of the masks at thresholds one logit higher and lower, 0-1.
         tiles: frames of the network it took.
-        level: 0 for outlines of the scene's own pixels, n for those of 2**n x 2**n.
+        level: on which the outline was drawn: pixels of 2**n x 2**n, interpolated to the scene's.
         cut: the object goes on beyond the frames that were allowed.
         window: pixels of the scene that ``mask`` covers.
         mask: (h, w) bool on these pixels.
@@ -95,15 +95,20 @@ def outline(
 
 
 def _own_pixels(mask: NDArray[np.bool_], logits: Logits) -> tuple[Window, NDArray[np.bool_]]:
-    """Cut a mask of a level to what it marks, in pixels of the scene."""
+    """Cut a mask of a level to what it marks, in pixels of the scene, its outline interpolated."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         rows = cols = np.zeros(1, dtype=np.int64)
-    cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    scale, w = 2**logits.level, logits.window
-    top, left = int(w.row + rows[0]) * scale, int(w.col + cols[0]) * scale
-    full = np.kron(cut, np.ones((scale, scale), dtype=np.bool_)) if scale > 1 else cut.copy()
-    return Window(top, left, full.shape[0], full.shape[1]), full
+    w = logits.window
+    part = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    there = Window(
+        w.row + int(rows[0]), w.col + int(cols[0]),
+        int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1,
+    )  # fmt: skip
+    size = np.maximum(np.abs(logits.values[part]), 1e-3)
+    cut = Logits(logits.level, there, np.where(mask[part], size, -size), logits.score)
+    own = finer(cut, 0)
+    return own.window, own.mask
 
 
 def _valid(scene: Scene, window: Window) -> NDArray[np.bool_]:

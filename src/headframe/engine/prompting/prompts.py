@@ -265,7 +265,7 @@ class PixelFrame:
             ) from exc
 
     def _where(self, crs: CRS | None) -> str:
-        if crs is None or self._geobox is None:
+        if crs is None or self._geobox is None or self._geobox.crs is None:
             return f"which is {self._width} x {self._height} pixels"
         steps = Transformer.from_crs(self._geobox.crs.proj, crs, always_xy=True)
         x0, y0, x1, y1 = steps.transform_bounds(*self._geobox.extent.geom.bounds)
