@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.transform import from_origin
 
 from headframe.core.errors import HeadframeError
 from headframe.core.modelspec import InputSpec
@@ -23,6 +25,7 @@ from headframe.engine.bundle import load_bundle, shipped_bundles
 from headframe.engine.prediction import score_chip
 from headframe.geo.window import Window
 from headframe.io.scene import SceneOptions, open_scene
+from headframe.surface.assist import assist
 
 plt.switch_backend("Agg")  # no window
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,6 +149,24 @@ def mapped() -> None:
     save("map.png", panels, columns=3)
 
 
+def assisted() -> None:
+    """What `headframe label --assist` proposes on a drawn landscape."""
+    names = shipped_bundles()
+    if not names:
+        return
+    bands = draw_landscape(11, 384).bands[[3, 2, 1]]
+    place = {"crs": "EPSG:32723", "transform": from_origin(623_000, 7_796_000, 10, 10)}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "landscape.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", count=3, height=384, width=384, dtype="uint16", **place
+        ) as file:
+            file.write(bands.astype(np.uint16))
+            file.descriptions = ("B04", "B03", "B02")
+        report = assist([str(path)], model=names[0], out=Path(folder) / "review.gpkg")
+        shutil.copy(report.pictures[0], PICTURES / "assist.png")
+
+
 def results() -> None:
     """One picture of bars for every table of measured figures."""
     for path in sorted((ROOT / "docs" / "results").glob("*.csv")):
@@ -167,7 +188,15 @@ def results() -> None:
 
 
 def main() -> None:
-    drawers: tuple[Callable[[], None], ...] = (tailings, labels, contact, scene, mapped, results)
+    drawers: tuple[Callable[[], None], ...] = (
+        tailings,
+        labels,
+        contact,
+        scene,
+        mapped,
+        assisted,
+        results,
+    )
     shutil.rmtree(PICTURES, ignore_errors=True)
     PICTURES.mkdir(parents=True)
     for draw in drawers:

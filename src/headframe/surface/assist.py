@@ -325,7 +325,9 @@ def _draw(path: Path, source: str, geobox: GeoBox, found: Sequence[Candidate]) -
         )
         for one in found
     ]
-    title = f"{scene_stem(source)}: {len(found)} proposals, before SAM dashed"
+    title = f"{scene_stem(source)}: {len(found)} proposed"
+    if any(one.tightened for one in found):
+        title += ", solid as SAM draws it, dashed as the model does"
     draw_proposals(path, drawn, source=source, geobox=geobox, title=title)
 
 

@@ -128,7 +128,7 @@ def propose(
         for mask, shape in zip(found, shapes, strict=True)
     ]
     picture = out.with_suffix(".png")
-    title = f"{scene.name}: {len(found)} proposals by {prompter.name}"
+    title = f"{scene.name}: {len(found)} proposed by {prompter.name}"
     draw_proposals(picture, drawn, source=source, geobox=scene.geobox, title=title)
     return ProposeReport(
         out=out,
