@@ -64,6 +64,12 @@ def test_a_kml_is_refined_row_for_row(make, model, tmp_path, capsys):
     assert "tight.gpkg" in heard
 
 
+def test_a_prompt_model_maps_nothing(make, model, tmp_path, capsys):
+    scene = make.scene(tmp_path / "a.tif")
+    assert run("map", scene, "--model", model, "--out", tmp_path / "maps", "--device", "cpu") == 2
+    assert "model toy: draws what it is prompted for" in capsys.readouterr().err
+
+
 def test_bad_input_is_one_line(make, model, tmp_path, capsys):
     scene = make.scene(tmp_path / "a.tif")
     outlines = tmp_path / "old.kml"

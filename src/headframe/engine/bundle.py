@@ -23,7 +23,7 @@ from headframe.engine.hub import SCHEME, fetch_files, push_files
 from headframe.engine.modelcard import model_card
 from headframe.engine.weights import load_tensors, save_tensors
 from headframe.io.files import write_json, write_text
-from headframe.models.registry import build_network
+from headframe.models.registry import BUILDERS, build_network
 from headframe.models.trainable import load_trained, trained_state
 
 WEIGHTS = "model.safetensors"
@@ -61,7 +61,16 @@ class Bundle:
             (N, K, H, W), float32 in [0, 1]. With two classes K = 1, the probability of the
             target; else K classes that sum to 1. Nodata pixels get a score too: the caller
             masks them.
+
+        Raises:
+            BundleError: the network scores nothing that it is not prompted for.
         """
+        known = BUILDERS.get(self.spec.architecture)
+        if known is not None and known.planes:
+            raise BundleError(
+                f"model {self.spec.name}: draws what it is prompted for and maps nothing. Use "
+                "headframe prompt or refine."
+            )
         flat = _zoomed(normalise(pixels, self.spec.inputs), self.spec.test_zoom)
         total: Tensor | None = None
         for view in range(self.spec.test_flips):
