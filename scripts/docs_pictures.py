@@ -69,9 +69,9 @@ def examples(count: int) -> list[Example]:
 
 
 def drawn(seed: int) -> Example:
-    scene = draw_landscape(seed, 256)
+    scene = draw_landscape(seed, size=(256, 256))
     blue, green, red = (scene.bands[i].astype(np.float32) / 10_000 for i in (1, 2, 3))
-    mask = (scene.truth == 2).astype(np.uint8)
+    mask = (scene.truth == 1).astype(np.uint8)
     return Example(np.stack([red, green, blue]), mask, f"drawn landscape {seed}")
 
 
@@ -154,7 +154,7 @@ def assisted() -> None:
     names = shipped_bundles()
     if not names:
         return
-    bands = draw_landscape(11, 384).bands[[3, 2, 1]]
+    bands = draw_landscape(11, size=(384, 384), cloudy=False).bands[[3, 2, 1]]
     place = {"crs": "EPSG:32723", "transform": from_origin(623_000, 7_796_000, 10, 10)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "landscape.tif"

@@ -30,8 +30,8 @@ from headframe.io.qml import Category, LayerStyle, write_style
 from headframe.io.vector import PolygonLayer, read_layer, tidy_layer
 
 LAYER = "review"
-TODO, ACCEPT, REJECT, EDITED = "todo", "accept", "reject", "edited"
-STATES = (TODO, ACCEPT, REJECT, EDITED)
+UNJUDGED, ACCEPT, REJECT, EDITED = "todo", "accept", "reject", "edited"
+STATES = (UNJUDGED, ACCEPT, REJECT, EDITED)
 
 _COLUMNS = {
     "id": "object",
@@ -53,7 +53,7 @@ _SUFFIXES = (".gpkg", ".geojson", ".json", ".shp")
 _DECIMALS = 9  # of a degree: a tenth of a millimetre, well under what an edit moves
 _LOCKED = ("score", "agreement", "stability", "model", "sam", "scene", "proposed", "sha")
 _CATEGORIES = (
-    Category(TODO, "to do", (255, 193, 7)),
+    Category(UNJUDGED, "to do", (255, 193, 7)),
     Category(ACCEPT, "accepted", (46, 160, 67)),
     Category(EDITED, "edited", (31, 119, 255)),
     Category(REJECT, "rejected", (214, 39, 40), fill=0.0, dashed=True),
@@ -144,7 +144,7 @@ def write_review(path: Path, proposals: Sequence[Proposal], *, classes: Sequence
             "id": p.id,
             "site": p.site,
             "class": p.kind,
-            "review": TODO,
+            "review": UNJUDGED,
             "score": round(p.score, 4),
             "agreement": _rounded(p.agreement),
             "stability": _rounded(p.stability),
@@ -218,9 +218,10 @@ def read_review(path: Path, *, layer: str | None = None, skip_todo: bool = False
         )
     judged = [_judge(path, number, row) for number, row in enumerate(_rows(frame), start=1)]
     states = Counter(state for state, _ in judged)
-    if states[TODO] and not skip_todo:
+    if states[UNJUDGED] and not skip_todo:
+        left = states[UNJUDGED]
         raise DatasetError(
-            f"{path}: {states[TODO]} of {len(judged)} polygons are still {TODO}. Judge them in "
+            f"{path}: {left} of {len(judged)} polygons are still {UNJUDGED}. Judge them in "
             "QGIS, or leave them out with --skip-todo: what they cover is then background."
         )
     kept = [place for place, (_, provenance) in enumerate(judged) if provenance]
@@ -304,7 +305,7 @@ def _judge(path: Path, number: int, row: Mapping[str, Any]) -> tuple[str, str]:
         return "drawn", "manual"
     if said == EDITED or _changed(row):
         return EDITED, "assisted"
-    return (ACCEPT, "automatic") if said == ACCEPT else (TODO, "")
+    return (ACCEPT, "automatic") if said == ACCEPT else (UNJUDGED, "")
 
 
 def _changed(row: Mapping[str, Any]) -> bool:
