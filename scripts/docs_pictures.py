@@ -150,21 +150,26 @@ def mapped() -> None:
 
 
 def assisted() -> None:
-    """What `headframe label --assist` proposes on a drawn landscape."""
+    """What `headframe label --assist` proposes."""
     names = shipped_bundles()
     if not names:
         return
-    bands = draw_landscape(11, size=(384, 384), cloudy=False).bands[[3, 2, 1]]
-    place = {"crs": "EPSG:32723", "transform": from_origin(623_000, 7_796_000, 10, 10)}
+    real = SHARED / "tailings-brazil" / "images" / "brazil_004" / "00001.tif"
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "landscape.tif"
-        with rasterio.open(
-            path, "w", driver="GTiff", count=3, height=384, width=384, dtype="uint16", **place
-        ) as file:
-            file.write(bands.astype(np.uint16))
-            file.descriptions = ("B04", "B03", "B02")
+        path = real if real.is_file() else write_landscape(Path(folder) / "landscape.tif")
         report = assist([str(path)], model=names[0], out=Path(folder) / "review.gpkg")
         shutil.copy(report.pictures[0], PICTURES / "assist.png")
+
+
+def write_landscape(path: Path) -> Path:
+    bands = draw_landscape(11, size=(384, 384), cloudy=False).bands[[3, 2, 1]]
+    place = {"crs": "EPSG:32723", "transform": from_origin(623_000, 7_796_000, 10, 10)}
+    with rasterio.open(
+        path, "w", driver="GTiff", count=3, height=384, width=384, dtype="uint16", **place
+    ) as file:
+        file.write(bands)
+        file.descriptions = ("B04", "B03", "B02")
+    return path
 
 
 def results() -> None:
