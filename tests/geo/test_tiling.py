@@ -86,6 +86,29 @@ def test_blocks_cover_each_pixel_of_the_rounded_extent_once():
     assert tiling.tile(0, 0) == Window(0, 0, 96, 96)
 
 
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.integers(1, 4),
+    st.integers(0, 6),
+)
+def test_every_block_holds_a_piece_of_the_scene(shape, tiles_px, margin):
+    tile = 32 * tiles_px
+    tiling = plan_tiling(shape, tile_px=tile, margin_px=margin, multiple_px=32)
+    covered = np.zeros(shape, np.int64)
+    for row, col in tiling.tiles():
+        block = tiling.block(row, col)
+        assert block.row < shape[0]
+        assert block.col < shape[1]
+        covered[block.row : block.row + block.height, block.col : block.col + block.width] += 1
+    assert (covered == 1).all()
+
+
+def test_a_tile_whose_block_would_lie_beyond_the_scene_is_left_out():
+    rows = plan_tiling((70, 32), tile_px=32, margin_px=4, multiple_px=32).rows
+    assert rows.starts[-1] + 32 == rows.length
+    assert rows.cuts[-2] < 70 <= rows.length
+
+
 def test_fade_is_exact_in_float32():
     rise = fade_in(33)
     assert rise[0] < 0.01

@@ -19,7 +19,7 @@ class TileAxis:
     """Tiles along one axis.
 
     Attributes:
-        length: pixels to cover; a multiple of what the network needs.
+        length: pixels covered; a multiple of what the network needs.
         size: pixels in every tile.
         starts: first pixel of each tile, ascending, the first 0 and the last ``length - size``.
         cuts: ``len(starts) + 1`` ascending pixels from 0 to ``length``; tile ``i`` carries weight
@@ -44,7 +44,13 @@ class TileAxis:
 
 
 def tile_axis(
-    length: int, *, tile_px: int, margin_px: int, fade_px: int, align_px: int = 1
+    length: int,
+    *,
+    tile_px: int,
+    margin_px: int,
+    fade_px: int,
+    align_px: int = 1,
+    needed_px: int | None = None,
 ) -> TileAxis:
     """Plan the tiles along one axis.
 
@@ -57,6 +63,8 @@ def tile_axis(
         margin_px: pixels without weight at each inner edge of a tile, >= 0.
         fade_px: pixels of a ramp, >= 0.
         align_px: wanted divisor of the starts, >= 1; given up where tiles are too small for it.
+        needed_px: pixels that hold anything, at most ``length``, which they are where it is not
+            given; a tile whose block lies beyond them is left out, and ``length`` shrinks.
 
     Raises:
         GridMismatchError: tiles smaller than ``2 * margin_px + 3 * fade_px``, or not positive.
@@ -77,7 +85,11 @@ def tile_axis(
         )
     starts = (*range(0, length - tile_px, step), length - tile_px)
     inner = tuple((after + before + tile_px - fade_px) // 2 for before, after in pairwise(starts))
-    return TileAxis(length, tile_px, starts, (0, *inner, length), fade_px)
+    kept = sum(cut < (needed_px or length) for cut in inner) + 1
+    starts, inner = starts[:kept], inner[: kept - 1]
+    return TileAxis(
+        starts[-1] + tile_px, tile_px, starts, (0, *inner, starts[-1] + tile_px), fade_px
+    )
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ def plan_tiling(
             margin_px=margin_px,
             fade_px=margin_px,
             align_px=align_px,
+            needed_px=side,
         )
         for side in shape
     ]
