@@ -3,7 +3,8 @@
 After SAM's "everything" mode (Kirillov et al. 2023, appendix B): points in a regular grid, masks
 kept by predicted IoU and by stability, none that touch an inner edge of their frame, duplicates
 suppressed. Different here: a point is prompted only in the one tile of whose middle it lies in;
-networks trained with boxes alone get boxes around each point; larger objects come from the scene
+networks trained with boxes alone get boxes around each point, and then the bounds of each mask
+that this gives, for a box that fits no object shows none; larger objects come from the scene
 averaged to coarser levels rather than from crops of a shrunk one; duplicates are told by the IoU
 of masks, and over tiles by that of outlines.
 """
@@ -23,7 +24,7 @@ from scipy import ndimage
 from shapely import Polygon
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import batched_nms, masks_to_boxes
+from torchvision.ops import batched_nms, masks_to_boxes, nms
 
 from headframe.core.errors import CrsError, InputError
 from headframe.core.progress import SILENT, Progress
@@ -37,6 +38,8 @@ BoolArray = NDArray[np.bool_]
 
 BOX_SHARES = (0.125, 0.25, 0.5)
 """Sides of the boxes around a point, in shares of a frame, for networks not trained with points."""
+_SAME_BOX = 0.8
+"""Boxes that overlap more than this mean the same object."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,7 @@ class _Found:
         masks: (N, S, S) bool, on the tile.
         quality: (N,) predicted IoU.
         stability: (N,).
-        kinds: (N,) which of a prompt's masks, or which size of box: two kinds at one place may
-            be a whole and its part.
+        kinds: (N,) which of a prompt's masks: two kinds at one place may be a whole and its part.
     """
 
     masks: Tensor
@@ -291,10 +293,13 @@ def _masks(
     device = embedded.embedding.device
     valid = torch.from_numpy(embedded.valid).to(device)
     kept: list[_Found] = []
-    for prompts, kinds in _prompts(points, size, options.batch, points_alone=prompter.takes_points):
-        on_device = Prompts(*(None if part is None else part.to(device) for part in prompts))
+    asked = _prompts(points, size, options.batch)
+    if not prompter.takes_points:
+        bounds = _bounds(scene, embedded, points, options)
+        asked = ((Prompts(boxes=part), torch.zeros(len(part)).long()) for part in bounds)
+    for prompts, kinds in asked:
         logits, quality = prompter.sam.decode(
-            embedded.embedding, on_device, multimask=prompter.multimask
+            embedded.embedding, _on(prompts, device), multimask=prompter.multimask
         )
         count = logits.shape[1]
         slots = kinds.repeat_interleave(count) * count + torch.arange(count).repeat(len(kinds))
@@ -321,24 +326,51 @@ def _masks(
     return joined.pick(joined.masks.flatten(1).any(dim=1))
 
 
-def _prompts(
-    points: FloatArray, size: int, batch: int, *, points_alone: bool
-) -> Iterator[tuple[tuple[Tensor | None, Tensor | None, Tensor | None], Tensor]]:
-    """Give batches of prompts (points, labels, boxes) and the kind of each."""
+def _prompts(points: FloatArray, size: int, batch: int) -> Iterator[tuple[Prompts, Tensor]]:
+    """Give batches of points (P, 2) as prompts, and the kind of each."""
     # SAM takes positions by the centres of pixels: (0, 0) is that of the first one.
     centres = torch.from_numpy(points).float() - 0.5
-    if points_alone:
-        for first in range(0, len(centres), batch):
-            part = centres[first : first + batch]
-            labels = torch.ones(len(part), 1, dtype=torch.int64)
-            yield (part[:, None], labels, None), torch.zeros(len(part), dtype=torch.int64)
-        return
-    for kind, share in enumerate(BOX_SHARES):
-        half = share * size / 2
-        boxes = torch.cat([centres - half, centres + half], dim=1).clamp(-0.5, size - 0.5)
-        for first in range(0, len(boxes), batch):
-            part = boxes[first : first + batch]
-            yield (None, None, part), torch.full((len(part),), kind)
+    for first in range(0, len(centres), batch):
+        part = centres[first : first + batch]
+        labels = torch.ones(len(part), 1, dtype=torch.int64)
+        yield Prompts(points=part[:, None], labels=labels), torch.zeros(len(part)).long()
+
+
+def _bounds(
+    scene: SceneEmbeddings,
+    embedded: TileEmbedding,
+    points: FloatArray,
+    options: EverythingOptions,
+) -> list[Tensor]:
+    """Try boxes of several sizes around points; give the bounds of what they show, in batches."""
+    assert embedded.embedding is not None  # the caller's condition
+    size, sam = scene.size_px, scene.prompter.sam
+    centres = torch.from_numpy(points).float() - 0.5
+    halves = [share * size / 2 for share in BOX_SHARES]
+    tried = torch.cat([torch.cat([centres - half, centres + half], dim=1) for half in halves])
+    found, scores = [], []
+    for first in range(0, len(tried), options.batch):
+        boxes = tried[first : first + options.batch].clamp(-0.5, size - 0.5)
+        logits, quality = sam.decode(
+            embedded.embedding, _on(Prompts(boxes=boxes), embedded.embedding.device)
+        )
+        there = (logits[:, 0] > 0).cpu()
+        some = there.flatten(1).any(dim=1)
+        if some.any():
+            bounds = masks_to_boxes(there[some])
+            bounds[:, 2:] += 1
+            found.append(bounds * (size / there.shape[-1]) - 0.5)
+            scores.append(quality[:, 0].cpu()[some])
+    if not found:
+        return []
+    joined = torch.cat(found)
+    kept = joined[nms(joined, torch.cat(scores), _SAME_BOX)]
+    return [kept[first : first + options.batch] for first in range(0, len(kept), options.batch)]
+
+
+def _on(prompts: Prompts, device: torch.device) -> Prompts:
+    parts = (prompts.points, prompts.labels, prompts.boxes, prompts.masks)
+    return Prompts(*(None if part is None else part.to(device) for part in parts))
 
 
 def _cut_off(scene: SceneEmbeddings, embedded: TileEmbedding, masks: Tensor) -> BoolArray:
