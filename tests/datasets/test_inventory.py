@@ -16,6 +16,7 @@ from headframe.datasets.inventory import (
     recognise,
 )
 from headframe.datasets.layout import Files, Part, base_site, find_files, find_layout
+from headframe.datasets.manifest import SplitRecord, write_manifest
 
 SMALL = Inventory(
     "global-mining",
@@ -176,7 +177,7 @@ def test_a_lost_chip_is_a_warning_and_with_expect_an_error(small):
     assert strict.findings[0].message == "has 2 chips, the table 3"
 
 
-def test_a_base_site_in_two_splits_is_an_error(small):
+def test_a_base_site_in_two_splits_is_an_error(small, fakes):
     """Also training and validation, which the paper's text would have share sites."""
     root = small(nested=False)
     for kind in ("images", "labels", "rgb", "valid"):
@@ -184,8 +185,12 @@ def test_a_base_site_in_two_splits_is_an_error(small):
         home = root / "train" / kind / "mali_faleme_upper_agm_region_2"
         for path in home.iterdir():
             path.rename(root / "val" / kind / home.name / path.name)
+    split = SplitRecord(fractions=(0.7, 0.2, 0.1), seed=0, as_paper=True)
+    write_manifest(root, fakes.manifest(split=split))
     found = check_dataset(root, expect="global-mining").findings
-    assert [f.where for f in found if f.rule == "name"] == ["mali_faleme_upper"]
+    named = [(f.where, f.level) for f in found if f.rule == "name"]
+    assert named == [("mali_faleme_upper", "error")]
+    assert {f.level for f in check_dataset(root).findings if f.rule == "name"} == {"warning"}
     assert any("1 chips are in val" in f.message for f in found)
 
 

@@ -129,6 +129,15 @@ def test_the_same_again_is_done_and_another_review_is_not(desk):
         label(desk)
 
 
+def test_polygons_on_images_without_data_are_behind_no_label(desk, write_chip):
+    values = np.zeros((3, 20, 20), np.uint16)
+    far = GRID * Affine.translation(895, 895)
+    write_chip(desk / "images" / "far" / "empty.tif", values, transform=far, nodata=0)
+    report = label(desk)
+    assert report.skipped == ("far/empty.tif",)
+    assert report.provenance == {"manual": 1, "assisted": 1, "automatic": 1}
+
+
 def test_without_a_review_nothing_is_noted(desk):
     old = desk / "old.gpkg"
     frame = gpd.GeoDataFrame({"site": ["rio"]}, geometry=[proposal("pit").shape], crs=4326)
