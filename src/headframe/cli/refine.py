@@ -36,8 +36,8 @@ def refine(
         float, typer.Option(help="Least share of a polygon that a scene must cover.")
     ] = 0.5,
     simplify_px: Annotated[
-        float, typer.Option(help="How much steps of pixels are smoothed, pixels of 256 a side.")
-    ] = 0.75,
+        float, typer.Option(help="How much outlines are smoothed, pixels of the model's frame.")
+    ] = 0.4,
     views: Annotated[int, typer.Option(help="Mirrored and turned views averaged: 1-8.")] = 1,
     truth: Annotated[
         Path | None, typer.Option(help="True polygons, to compare before and after with.")

@@ -33,6 +33,8 @@ _LEAST_PX = 32
 """Smallest side of a window, pixels of the scene."""
 _MOST_OVER = 4
 """A window of more than this many pixels to one of the frame is averaged while it is read."""
+_FINE_PX = 512
+"""Least side of the grid on which outlines are traced."""
 _SMALLEST = 0.05
 """Parts of the answer under this share of its largest are noise, and so are smaller holes."""
 _HOLE = 0.01
@@ -53,7 +55,7 @@ class RefineOptions:
         threshold: score from which a pixel is the object, 0-1.
         min_overlap: an answer whose IoU with the outline is lower is not believed, 0-1.
         min_cover: least share of an outline that a scene must cover, 0-1.
-        simplify_px: tolerance by which the steps of pixels are smoothed, pixels of the frame.
+        simplify_px: tolerance by which the outline is smoothed, pixels of the frame.
         views: dihedral views averaged: 1, 2, 4 or 8.
         scene: bands and unit as the caller states them.
     """
@@ -63,7 +65,7 @@ class RefineOptions:
     threshold: float = 0.5
     min_overlap: float = 0.15
     min_cover: float = 0.5
-    simplify_px: float = 0.75
+    simplify_px: float = 0.4
     views: int = 1
     scene: SceneOptions = field(default_factory=SceneOptions)
 
@@ -204,15 +206,17 @@ def refine_outline(
     if not (given & known).any():
         return Refined(None, "no data there")
     logits, score = ask(prompter, values, pixels, window, stretch=stretch, options=options)
-    likely = logits > np.log(options.threshold / (1 - options.threshold))
-    found = tidy(np.where(known, likely, given), given)
+    finer = max(1, _FINE_PX // size)  # between the network's pixels its logits are interpolated
+    given = filled(pixels, window, finer * size).astype(np.bool_)
+    likely = _finer(logits, finer) > np.log(options.threshold / (1 - options.threshold))
+    found = tidy(np.where(np.kron(known, np.ones((finer, finer), np.bool_)), likely, given), given)
     overlap = float((found & given).sum() / max((found | given).sum(), 1))
     if not found.any():
         return Refined(None, "nothing found", score, overlap)
     if overlap < options.min_overlap:
         reason = f"the answer is unlike it (IoU under {options.min_overlap:g})"
         return Refined(None, reason, score, overlap)
-    traced = trace(found, window, options.simplify_px)
+    traced = trace(found, window, options.simplify_px * finer)
     return Refined(frame.to_outline_crs(traced), "", score, overlap)
 
 
@@ -329,12 +333,12 @@ def tidy(found: BoolArray, given: BoolArray) -> BoolArray:
 
 
 def trace(found: BoolArray, window: Window, simplify_px: float) -> BaseGeometry:
-    """Draw the outline of a mask on a frame, in pixels of the scene.
+    """Draw the outline of a mask, in pixels of the scene.
 
     Args:
         found: (s, s), not empty.
-        window: what the frame shows.
-        simplify_px: tolerance in pixels of the frame.
+        window: what the mask shows.
+        simplify_px: tolerance in pixels of the mask.
 
     Returns:
         A valid Polygon or MultiPolygon.
@@ -353,6 +357,14 @@ def trace(found: BoolArray, window: Window, simplify_px: float) -> BaseGeometry:
         lambda xy: np.column_stack(
             [a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f]
         ),
+    )
+
+
+def _finer(logits: FloatArray, factor: int) -> FloatArray:
+    """Interpolate logits (s, s) between pixels; (s * factor, s * factor)."""
+    size = factor * logits.shape[0]
+    return np.asarray(
+        tvf.resize(torch.from_numpy(logits)[None], [size, size], antialias=False)[0].numpy()
     )
 
 
