@@ -60,8 +60,8 @@ class EverythingOptions:
 
     points_per_side: int = 8
     levels: int = 1
-    min_iou: float = 0.8
-    min_stability: float = 0.8
+    min_iou: float = 0.7
+    min_stability: float = 0.7
     stability_offset: float = 1.0
     nms_iou: float = 0.5
     min_area_ha: float = 0.0
