@@ -19,10 +19,10 @@ def propose(
     max_area_ha: Annotated[float | None, typer.Option(help="Leave larger ones out.")] = None,
     min_iou: Annotated[
         float, typer.Option(help="Least IoU that the network predicts of a mask, 0-1.")
-    ] = 0.8,
+    ] = 0.7,
     min_stability: Annotated[
         float, typer.Option(help="Least IoU of a mask at shifted thresholds, 0-1.")
-    ] = 0.8,
+    ] = 0.7,
     nms_iou: Annotated[
         float, typer.Option(help="Masks that overlap more than this are one, 0-1.")
     ] = 0.5,
