@@ -57,6 +57,9 @@ VERBS: dict[str, Verb] = {
         "headframe.cli.propose", "propose", "Propose every object that SAM sees on a scene."
     ),
     "refine": Verb("headframe.cli.refine", "refine", "Make coarse polygons tight on scenes."),
+    "underground": Verb(
+        "headframe.cli.underground", "app", "Videos and photographs from below ground."
+    ),
     "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),

@@ -1,7 +1,7 @@
 """Videos frame by frame: MP4, MKV, MOV and what else FFmpeg reads, upright, with their times."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -217,6 +217,29 @@ class VideoReader:
                 self._ended = f"the last {missing} of {claimed} frames are missing"
         elif whole_s is not None and seconds < whole_s - SLACK_S:
             self._ended = f"it ends after {seconds:.1f} of {whole_s:.1f} s"
+
+
+def time_stamps(path: Path) -> list[int] | None:
+    """List the time stamps of all frames in order of display, without decoding them.
+
+    Args:
+        path: a video that ``VideoReader`` opens.
+
+    Returns:
+        Ticks of the video's time base, as ``VideoFrame.pts``, sorted; as far as the file goes.
+        None where frames have no stamps of their own.
+    """
+    stamps: list[int] = []
+    with VideoReader(path) as reader, av.open(f"file:{reader.path}", "r") as container:
+        packets = container.demux(container.streams.video[0])
+        with suppress(FFmpegError):  # the reader tells of a broken tail when it gets there
+            for packet in packets:
+                if packet.size == 0 or packet.is_discard:
+                    continue  # the end's empty packet, or a frame that an edit list hides
+                if packet.pts is None:
+                    return None
+                stamps.append(packet.pts)
+    return sorted(stamps)
 
 
 def _info(stream: VideoStream, first: RawFrame, *, whole_us: int | None) -> VideoInfo:

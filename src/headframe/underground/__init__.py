@@ -1,0 +1,1 @@
+"""Below ground: from a dark video to frames, labels and instances."""
