@@ -60,6 +60,7 @@ VERBS: dict[str, Verb] = {
     "underground": Verb(
         "headframe.cli.underground", "app", "Videos and photographs from below ground."
     ),
+    "enhance": Verb("headframe.cli.enhance", "enhance", "Make dark photographs and videos bright."),
     "change": Verb("headframe.cli.change", "change", "Measure what changed between two dates."),
     "models": Verb("headframe.cli.models", "app", "List and show model bundles."),
     "demo": Verb("headframe.cli.demo", "demo", "See the whole way through on a drawn landscape."),
