@@ -42,3 +42,21 @@ def test_frames(capsys, tmp_path, video):
     assert code == 2
     assert warned.startswith("error: ")
     assert warned.count("\n") == 1
+
+
+def test_filter(capsys, tmp_path):
+    from headframe.io.images import write_image
+
+    noise = np.random.default_rng(1).integers(0, 255, (48, 60, 3), np.uint8)
+    write_image(tmp_path / "in" / "a.png", noise)
+    write_image(tmp_path / "in" / "b.png", noise // 40)
+    words = ["filter", tmp_path / "in", "--out", tmp_path / "out", "--faces", "off"]
+    code, said, _ = run(capsys, *words, "--review")
+    assert code == 0
+    assert "1 of 2 frames kept" in said
+    assert "dark" in said
+    code, said, _ = run(capsys, *words, "--json")
+    assert json.loads(said)["rejected"] == {"collapsed": 1, "dark": 1}
+    code, _, warned = run(capsys, "filter", tmp_path / "in", "--out", tmp_path, "--faces", "x")
+    assert code == 2
+    assert "--faces x" in warned
