@@ -1,0 +1,146 @@
+"""Recipes of enhancers: which photographs, how they are darkened, how the nets are trained."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from headframe.core.errors import MissingFileError, RecipeError
+from headframe.io.files import write_text
+
+StageName = Literal["decomposition", "adjustment", "restoration", "joint"]
+STAGES: dict[str, tuple[StageName, ...]] = {
+    "kind": ("decomposition", "adjustment", "restoration"),
+    "dismine": ("joint",),
+}
+"""The stages of each mode, in order."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(_Section):
+    """The nets; see ``models.kind.KinDOptions``."""
+
+    mode: Literal["kind", "dismine"] = "kind"
+    width: int = Field(default=32, ge=1, le=256)
+    restoration_width: int = Field(default=32, ge=1, le=256)
+    leaky_head: bool = True
+
+
+class PairSection(_Section):
+    """How pairs are made of bright photographs.
+
+    ``camera``, ``paper`` and ``sensor`` are weights of a draw among the three ways of
+    ``datasets.darken`` and ``datasets.sensor_noise``.
+    """
+
+    camera: float = Field(default=1.0, ge=0)
+    paper: float = Field(default=0.0, ge=0)
+    sensor: float = Field(default=0.0, ge=0)
+    light: tuple[float, float] = Field(
+        default=(0.01, 0.3), description="share of the light, drawn evenly in its logarithm"
+    )
+    brightest: float = Field(
+        default=1.0, gt=0, le=1, description="share of the photographs kept, by mean"
+    )
+    short_side_px: int = Field(default=320, ge=16, description="photographs are reduced to this")
+    stretch: bool = Field(default=True, description="stretch each of a pair to 0-1, as the authors")
+
+    @model_validator(mode="after")
+    def _drawable(self) -> "PairSection":
+        if not self.camera + self.paper + self.sensor > 0:
+            raise ValueError("one of camera, paper and sensor must be above 0")
+        low, high = self.light
+        if not 0 < low <= high <= 1:
+            raise ValueError("light is (from, to), 0 < from <= to <= 1")
+        return self
+
+
+class StageSection(_Section):
+    """One stage's optimisation, by Adam."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(default=10, ge=1)
+    crop_px: int = Field(default=48, ge=16, multiple_of=16)
+    lr: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    halve_at: tuple[float, ...] = Field(
+        default=(), description="shares of the steps after which the rate is halved"
+    )
+
+
+class WeightSection(_Section):
+    """Weights of the loss; see ``losses.kind.KinDWeights``."""
+
+    reconstruction: float = Field(default=1.0, ge=0)
+    reflectance: float = Field(default=0.01, ge=0)
+    consistency: float = Field(default=0.2, ge=0)
+    smoothness: float = Field(default=0.15, ge=0)
+    restoration: float = Field(default=1.0, ge=0)
+    adjustment: float = Field(default=1.0, ge=0)
+
+
+class EnhanceRecipe(_Section):
+    """How one enhancer is trained: every number that matters, and no code."""
+
+    name: str = "enhancer"
+    seed: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=100, ge=1)
+    guard: bool = Field(default=False, description="post-process unless told otherwise")
+    network: NetworkSection = NetworkSection()
+    pairs: PairSection = PairSection()
+    stages: dict[StageName, StageSection]
+    loss: WeightSection = WeightSection()
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EnhanceRecipe":
+        wanted = STAGES[self.network.mode]
+        if set(self.stages) != set(wanted):
+            raise ValueError(f"mode {self.network.mode!r} has the stages {', '.join(wanted)}")
+        return self
+
+
+def parse_enhance_recipe(value: object, *, source: str) -> EnhanceRecipe:
+    """Check a recipe's content.
+
+    Raises:
+        RecipeError: an unknown key (the closest is named), or a wrong value.
+    """
+    try:
+        return EnhanceRecipe.model_validate(value)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        if first["type"] == "extra_forbidden":
+            sections = (EnhanceRecipe, NetworkSection, PairSection, StageSection, WeightSection)
+            known = {name for section in sections for name in section.model_fields}
+            close = get_close_matches(str(first["loc"][-1]), sorted(known), n=1, cutoff=0.0)
+            raise RecipeError(f"{source}: unknown key {where!r}; closest: {close[0]}.") from exc
+        raise RecipeError(f"{source}: {where}: {first['msg']}.") from exc
+
+
+def load_enhance_recipe(path: Path) -> EnhanceRecipe:
+    """Read a recipe of an enhancer.
+
+    Raises:
+        MissingFileError: no such file.
+        RecipeError: not YAML, an unknown key, or a wrong value.
+    """
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise MissingFileError(f"{path}: cannot be read as a recipe ({exc}).") from exc
+    except yaml.YAMLError as exc:
+        raise RecipeError(f"{path}: not valid YAML ({' '.join(str(exc).split())}).") from exc
+    if isinstance(value, dict):
+        value = {"name": path.stem, **value}
+    return parse_enhance_recipe(value, source=str(path))
+
+
+def save_enhance_recipe(recipe: EnhanceRecipe, path: Path) -> None:
+    """Write the resolved recipe, every default spelt out."""
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
