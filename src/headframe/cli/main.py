@@ -171,7 +171,8 @@ def _run(words: list[str], *, debug: bool) -> int:
             error_console().print_exception()
         return _report(exc, debug=debug)
     if code == INTERRUPTED:
-        more = " with --resume" if verb == "train" and "--resume" not in words else ""
+        trains = verb == "train" or "train-enhancer" in words
+        more = " with --resume" if trains and "--resume" not in words else ""
         _complain(f"interrupted; run the same command again{more} to resume")
     return code if isinstance(code, int) else 0
 
