@@ -3,16 +3,21 @@
 Examples:
     headframe underground frames shift.mp4 --every 2 --out frames
     headframe underground filter frames --out filtered
+    headframe underground import via.json --images frames --out instances.json
+    headframe underground export instances.json --as yolo --out labels
     headframe underground darken photographs --light 0.03 --out dark
 """
 
 import typer
 
 from headframe.cli.underground_frames import filter_command, frames
+from headframe.cli.underground_labels import export_labels, import_labels
 from headframe.cli.underground_light import darken, train_enhancer
 
 app = typer.Typer(no_args_is_help=True)
 app.command("frames")(frames)
 app.command("filter")(filter_command)
+app.command("import")(import_labels)
+app.command("export")(export_labels)
 app.command("darken")(darken)
 app.command("train-enhancer")(train_enhancer)
