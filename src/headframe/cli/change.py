@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.scene_options import Offset, band_names
+
 
 def change(
     before: Annotated[
@@ -38,7 +40,7 @@ def change(
     scale: Annotated[
         float | None, typer.Option(help="With --model: unit = stored value x SCALE + OFFSET.")
     ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    offset: Offset = None,
     threshold: Annotated[
         float | None, typer.Option(help="With --model: score of the target, 0-1.")
     ] = None,
@@ -80,7 +82,7 @@ def change(
     )
     mapper = None
     if model is not None:
-        names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+        names = band_names(bands)
         scene = SceneOptions(bands=names, scale=scale, offset=offset)
         mapper = Mapper(
             model, MapOptions(scene=scene, polygons=False, threshold=threshold, device=device)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headframe.cli.scene_options import Offset, band_names
+
 if TYPE_CHECKING:
     from headframe.io.fusion import FusionPart
 
@@ -38,7 +40,7 @@ def fuse(
     scale: Annotated[
         float | None, typer.Option(help="Reflectance = stored value x SCALE + OFFSET.")
     ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    offset: Offset = None,
     s1_unit: Annotated[
         str | None, typer.Option("--s1-unit", help="Unit of radar, db or power; told by values.")
     ] = None,
@@ -109,7 +111,7 @@ def _parts(
     named = _each(bands, len(files), "--bands", one_for_all=False)
     parts = []
     for file, sensor, text in zip(files, whose, named, strict=True):
-        names = None if text is None else tuple(name.strip() for name in text.split(","))
+        names = band_names(text)
         options = SceneOptions(bands=names, scale=scale, offset=offset, s1_unit=unit)
         parts.append(FusionPart(file, sensor, options))
     return parts

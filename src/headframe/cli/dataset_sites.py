@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.scene_options import band_names
+
 SiteField = Annotated[
     str | None, typer.Option(help="Field that names the site; site, else name, if not given.")
 ]
@@ -67,7 +69,7 @@ def fetch(
         catalog=catalog or EARTH_SEARCH,
         collection=collection,
         margin_m=margin_m,
-        bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
+        bands=band_names(bands),
     )
     places = read_places(sites, site_field=site_field)
     with console.progress() as bar:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headframe.cli.scene_options import band_names
+
 if TYPE_CHECKING:
     from headframe.engine.evaluation import Evaluation
 
@@ -64,7 +66,7 @@ def evaluate(
     if flips not in (None, 1, 2, 4, 8):
         raise typer.BadParameter(f"{flips} is not 1, 2, 4 or 8.", param_hint="--flips")
     bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
-    named = None if bands is None else tuple(band.strip() for band in bands.split(","))
+    named = band_names(bands)
     opened = open_dataset(dataset, sensor=sensor, bands=named)
     if where:
         opened = only_sites(opened, parse_conditions(where))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headframe.cli.scene_options import Bands, Device, Offset, Scale, band_names
 from headframe.core.errors import InputError, MissingFileError
 
 
@@ -22,17 +23,12 @@ def map_scene(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the maps.")],
-    scale: Annotated[
-        float | None, typer.Option(help="Physical unit = stored value x SCALE + OFFSET.")
-    ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    scale: Scale = None,
+    offset: Offset = None,
     s1_unit: Annotated[
         str | None, typer.Option("--s1-unit", help="Unit of radar, db or power; told by values.")
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Names of the file's bands in file order, e.g. blue,green,red."),
-    ] = None,
+    bands: Bands = None,
     scores: Annotated[bool, typer.Option("--scores", help="Also write scores.")] = False,
     no_polygons: Annotated[bool, typer.Option("--no-polygons", help="Rasters only.")] = False,
     min_area_ha: Annotated[float, typer.Option(help="Leave smaller polygons out.")] = 0.0,
@@ -59,7 +55,7 @@ def map_scene(
     ] = None,
     tile_px: Annotated[int | None, typer.Option(help="Side of a tile.")] = None,
     margin_px: Annotated[int | None, typer.Option(help="Uncounted edge of a tile.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:
     """Map scenes with a model: classes, scores, polygons, quick look and STAC item.
@@ -91,7 +87,7 @@ def map_scene(
 
     sources = RuleSources(land_cover, _class_numbers(land_cover_exclude), scl)
     scenes, models = _scenes_and_models(scenes, model)
-    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+    names = band_names(bands)
     options = MapOptions(
         scene=SceneOptions(
             bands=names, scale=scale, offset=offset, s1_unit=parse_radar_unit(s1_unit)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from headframe.cli.scene_options import Bands, Cache, CacheGb, Device, Offset, Scale, band_names
 from headframe.core.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -90,19 +91,12 @@ def prompt(
         bool, typer.Option("--all", help="Compute all embeddings of the scene now.")
     ] = False,
     max_tiles: Annotated[int, typer.Option(help="Frames of the network an object may take.")] = 16,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for embeddings; the user's cache if not said.")
-    ] = None,
-    cache_gb: Annotated[float, typer.Option(help="Largest size of that folder, GB.")] = 4.0,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Names of the file's bands in file order, e.g. blue,green,red."),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Physical unit = stored value x SCALE + OFFSET.")
-    ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    cache: Cache = None,
+    cache_gb: CacheGb = 4.0,
+    bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print outlines as GeoJSON.")] = False,
 ) -> None:
     """Point at objects of a scene and get their outlines, with areas.
@@ -140,7 +134,7 @@ def prompt(
         raise InputError("--crs and --pixels contradict each other. Give one of them.")
     if not cache_gb > 0:
         raise InputError(f"--cache-gb {cache_gb:g} is not above 0.")
-    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+    names = band_names(bands)
     request = _Request(
         points=_numbers("--point", point),
         exclude=_numbers("--exclude", exclude),

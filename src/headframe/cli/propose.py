@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.scene_options import Bands, Cache, CacheGb, Device, Offset, Scale, band_names
+
 _GB = 2**30
 
 
@@ -31,19 +33,12 @@ def propose(
         int, typer.Option(help="Levels looked at; each has pixels twice as wide, for larger ones.")
     ] = 1,
     kind: Annotated[str, typer.Option("--class", help="Class they are proposed as.")] = "mining",
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for embeddings; the user's cache if not said.")
-    ] = None,
-    cache_gb: Annotated[float, typer.Option(help="Largest size of that folder, GB.")] = 4.0,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Names of the file's bands in file order, e.g. blue,green,red."),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Physical unit = stored value x SCALE + OFFSET.")
-    ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    cache: Cache = None,
+    cache_gb: CacheGb = 4.0,
+    bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Propose every object that a network sees on a scene, with area, score and stability.
@@ -70,7 +65,7 @@ def propose(
 
     if not cache_gb > 0:
         raise InputError(f"--cache-gb {cache_gb:g} is not above 0.")
-    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+    names = band_names(bands)
     options = ProposeOptions(
         masks=EverythingOptions(
             points_per_side=points_per_side,

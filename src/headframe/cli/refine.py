@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.scene_options import Bands, Device, Offset, Scale, band_names
+
 
 def refine(
     scenes: Annotated[
@@ -43,15 +45,10 @@ def refine(
         Path | None, typer.Option(help="True polygons, to compare before and after with.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of a GeoPackage.")] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Names of the file's bands in file order, e.g. blue,green,red."),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Physical unit = stored value x SCALE + OFFSET.")
-    ] = None,
-    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Refine coarse polygons on the scenes that cover them.
@@ -78,7 +75,7 @@ def refine(
     from headframe.surface.refine_compare import compare, draw_before_after, write_table
     from headframe.surface.refine_outline import RefineOptions, parse_prompt
 
-    names = None if bands is None else tuple(name.strip() for name in bands.split(","))
+    names = band_names(bands)
     options = RefineOptions(
         prompt=parse_prompt(prompt),
         context=context,
