@@ -22,15 +22,26 @@ def run_pipeline(
     """Run three steps over ``plans`` in order: reading and writing in a thread each.
 
     At most two batches wait on either side, so memory is bounded. The first error of any step
-    ends all three and is raised here, after the threads have stopped.
+    ends all three and is raised here, after the threads have stopped. What was computed before
+    an error of reading or computing is still written; nothing is written after an error of
+    writing.
     """
     ahead: deque[Future[Batch]] = deque()
     behind: deque[Future[None]] = deque()
     reader = ThreadPoolExecutor(1, thread_name_prefix="read")
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
 
+    sound = True
+
+    def write_on(scored: Scored) -> None:
+        nonlocal sound
+        if sound:
+            sound = False
+            write(scored)
+            sound = True
+
     def step() -> None:
-        behind.append(writer.submit(write, compute(ahead.popleft().result())))
+        behind.append(writer.submit(write_on, compute(ahead.popleft().result())))
         while len(behind) > _DEPTH or (behind and behind[0].done()):
             behind.popleft().result()
 
@@ -45,4 +56,4 @@ def run_pipeline(
             behind.popleft().result()
     finally:
         reader.shutdown(cancel_futures=True)
-        writer.shutdown(cancel_futures=True)
+        writer.shutdown()
