@@ -97,6 +97,7 @@ def test_more_classes_are_read_in_full(dataset, fakes):
     assert found.classes.names == ("background", "cloud", "tailings")
     assert found.target_iou == pytest.approx(90 / 140)
     assert set(found.to_json()["classes"]) == {"background", "cloud", "tailings"}
+    assert found.to_json()["cloud_free_iou"] == pytest.approx(found.cloud_free_iou, abs=1e-6)
 
 
 @pytest.mark.parametrize("flips", [1, 4, 8])

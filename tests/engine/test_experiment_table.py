@@ -125,3 +125,21 @@ def split_squares(tmp_path):
     for seed, split in enumerate(("train", "val", "test")):
         write_chip(tmp_path / "split" / split, f"{split}-site", seed)
     return tmp_path / "split"
+
+
+def test_the_target_is_scored_apart_where_no_cloud_truly_is(tmp_path):
+    names = ["background", "cloud", "mining"]
+    # rows the truth: under cloud 3 pixels are called mining, 2 pixels of mining are called cloud
+    near = [[50, 0, 1], [2, 20, 3], [1, 2, 6]]
+    far = [[40, 0, 0], [0, 5, 5], [0, 0, 4]]
+    rows = [Row.of(recipe(), [record(near, far) | {"classes": names}], dataset="DS")]
+    assert rows[0].target_iou == pytest.approx(10 / (10 + 1 + 3 + 5 + 1 + 2))
+    assert rows[0].cloud_free_iou == pytest.approx(10 / (10 + 1 + 1 + 2))
+    assert rows[0].site_mean_iou == pytest.approx((6 / 13 + 4 / 9) / 2)
+    write_tables(rows, tmp_path)
+    assert "| one | 0.455 | **0.714** | 0.453 |" in (tmp_path / "table.md").read_text()
+    two = Row.of(
+        recipe(), [record([[4, 1], [1, 4]]) | {"classes": ["background", "x"]}], dataset=""
+    )
+    assert two.cloud_free_iou is None
+    assert two.target_iou == two.iou

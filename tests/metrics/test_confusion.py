@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import confusion_matrix
 
 from headframe.core.errors import DatasetError, GridMismatchError
-from headframe.metrics.confusion import ConfusionMatrix, confusion, total
+from headframe.metrics.confusion import ConfusionMatrix, confusion, total, without_truth
 
 LABELS = hnp.arrays(np.uint8, (2, 5, 7), elements=st.sampled_from([0, 1, 2, 255]))
 
@@ -59,3 +59,10 @@ def test_errors():
         confusion(np.zeros(3, int), np.array([7, 1, 2]), 2)
     with pytest.raises(DatasetError, match=r"prediction holds \[-1\]"):
         confusion(np.array([-1]), np.array([1]), 2)
+
+
+def test_what_truly_is_of_a_class_can_be_left_out():
+    counts = np.array([[50, 0, 1], [2, 20, 3], [1, 2, 6]])
+    kept = without_truth(counts, 1)
+    np.testing.assert_array_equal(kept, [[50, 0, 1], [0, 0, 0], [1, 2, 6]])
+    assert counts[1, 1] == 20

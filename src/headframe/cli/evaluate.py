@@ -118,6 +118,12 @@ def _show(found: "Evaluation", *, by_site: bool) -> None:
             ("IoU, low end of 95 % over sites", scores["interval95"][0]),
             ("IoU, high end", scores["interval95"][1]),
             (f"boundary IoU at {found.boundary_px} px", scores["boundary_iou"]),
+            ("IoU, mean over sites", scores["site_mean_iou"]),
+            *(
+                [("IoU where no cloud is", scores["cloud_free_iou"])]
+                if found.cloud_free_iou is not None
+                else []
+            ),
         ],
     )
     if by_site:

@@ -76,9 +76,19 @@ def experiment(
         console.emit_json([row.flat() for row in rows])
         return
     ranked = sorted(rows, key=lambda row: row.iou, reverse=True)
+    clouds = all(row.cloud_free_iou is not None for row in rows)
     console.table(
         "On the test split" if own_split else "Out of fold",
-        ("recipe", "runs", "pooled IoU", "95 % over sites", "precision", "recall", "s a run"),
+        (
+            "recipe",
+            "runs",
+            "pooled IoU",
+            "95 % over sites",
+            "precision",
+            "recall",
+            *(["target, no cloud"] if clouds else []),
+            "s a run",
+        ),
         [
             (
                 row.recipe,
@@ -87,6 +97,7 @@ def experiment(
                 f"{row.low:.3f}-{row.high:.3f}",
                 f"{row.precision:.3f}",
                 f"{row.recall:.3f}",
+                *([f"{row.cloud_free_iou:.3f}"] if clouds else []),
                 f"{row.seconds:.0f}",
             )
             for row in ranked

@@ -8,7 +8,7 @@ from typing import Any
 from headframe.core.classmap import ClassMap
 from headframe.datasets.chips import Chip
 from headframe.metrics.bootstrap import bootstrap_interval
-from headframe.metrics.confusion import Counts, total
+from headframe.metrics.confusion import Counts, total, without_truth
 from headframe.metrics.scores import (
     LEFT_OUT,
     PAPER,
@@ -21,6 +21,8 @@ from headframe.metrics.scores import (
 
 BOUNDARY_PX = 3
 """Default width of the boundary that boundary IoU compares: 30 m on Sentinel-2."""
+CLOUD = "cloud"
+"""Name of the class under which nothing can be seen."""
 _CLASS_SCORES = ("iou", "recall", "precision", "accuracy", "jaccard_accuracy")
 
 
@@ -109,6 +111,16 @@ class Evaluation:
         """95 % bootstrap interval of the target's pooled IoU over sites; NaN with one site."""
         return bootstrap_interval(list(self.site_counts().values()), index=-1)
 
+    @property
+    def site_mean_iou(self) -> float:
+        """Mean over sites of the target's pooled IoU, sites without it left out; NaN for none."""
+        return site_mean_iou(list(self.site_counts().values()))
+
+    @property
+    def cloud_free_iou(self) -> float | None:
+        """Pooled IoU of the target where no cloud truly is; None without a class ``cloud``."""
+        return cloud_free_iou(self.counted, self.classes.names)
+
     def to_json(self) -> dict[str, Any]:
         """All figures as JSON values; a score that is not defined is null.
 
@@ -116,7 +128,8 @@ class Evaluation:
         all classes. ``mean`` is the mean over classes of pooled scores, ``paper`` that of imagewise
         scores with an absent class as 1 for IoU and 0 for precision and recall (see
         ``metrics.scores.PAPER``). By site, ``sites`` holds the target and ``site_classes``
-        every class.
+        every class. ``site_mean_iou`` and, where cloud is a class, ``cloud_free_iou`` are the
+        target's too (methods.md 2.4).
         """
         pooled = self.scores("pooled")
         paper = self.scores("imagewise", PAPER)
@@ -136,6 +149,8 @@ class Evaluation:
             "boundary_iou": self.boundary_iou,
             "boundary_px": self.boundary_px,
             "interval95": list(self.interval95()),
+            "site_mean_iou": self.site_mean_iou,
+            "cloud_free_iou": self.cloud_free_iou,
             "confusion": total(self.confusions, len(self.classes)).tolist(),
             "classes": {name: pooled.of(i) for i, name in enumerate(self.classes.names)},
             "splits": {name: {"chips": len(c), **_outcome(c)} for name, c in splits.items()},
@@ -177,6 +192,32 @@ class Evaluation:
         """Target's pooled scores and pixel outcomes of every site, by name."""
         sites = self.by(lambda chip: chip.site)
         return {site: {"chips": len(counts), **_outcome(counts)} for site, counts in sites.items()}
+
+
+def cloud_free_iou(confusions: Sequence[Counts], names: Sequence[str]) -> float | None:
+    """Pooled IoU of the last class where no cloud truly is (methods.md 2.4).
+
+    Args:
+        confusions: one (K, K) matrix a chip; at least one.
+        names: of the K classes.
+
+    Returns:
+        0..1, NaN where it is neither present nor predicted there; None without a ``cloud`` class
+        beside the target.
+    """
+    if CLOUD not in names[:-1]:
+        return None
+    index = list(names).index(CLOUD)
+    return scores([without_truth(counts, index) for counts in confusions]).of(-1)["iou"]
+
+
+def site_mean_iou(per_site: Sequence[Counts]) -> float:
+    """Mean over sites of the last class's pooled IoU; NaN where no site has one.
+
+    Args:
+        per_site: one (K, K) matrix a site; at least one.
+    """
+    return scores(per_site, mode="imagewise").of(-1)["iou"]
 
 
 def _headline(result: Scores) -> dict[str, float]:

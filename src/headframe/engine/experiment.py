@@ -190,6 +190,7 @@ def _network(
     found = evaluate_chips(bundle, dataset, parts.test)
     once = found if plain.spec == bundle.spec else evaluate_chips(plain, dataset, parts.test)
     return {
+        "classes": list(found.classes.names),
         "chips": _per_chip(found.confusions, parts.test),
         "chips_one_view": _per_chip(once.confusions, parts.test),
         "seconds": result.metrics["seconds"],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from headframe.engine.evaluation import cloud_free_iou, site_mean_iou
 from headframe.engine.recipe import PaperSection, Recipe
 from headframe.io.files import replacing, write_text
 from headframe.metrics.bootstrap import bootstrap_interval
@@ -39,6 +40,9 @@ class Row:
         f1: pooled.
         precision: pooled.
         recall: pooled.
+        target_iou: pooled IoU of the last class; ``iou`` with two classes.
+        cloud_free_iou: the same where no cloud truly is; None where cloud is no class.
+        site_mean_iou: mean over sites of the last class's pooled IoU.
         parameters: of the network; 0 for trees.
         trained: parameters that training changes, of an adapted network fewer.
         seconds: mean training time of a run.
@@ -60,6 +64,9 @@ class Row:
     f1: float
     precision: float
     recall: float
+    target_iou: float
+    cloud_free_iou: float | None
+    site_mean_iou: float
     parameters: int
     trained: int
     seconds: float
@@ -92,6 +99,9 @@ class Row:
             f1=pooled["f1"],
             precision=pooled["precision"],
             recall=pooled["recall"],
+            target_iou=scores(every).of(-1)["iou"],
+            cloud_free_iou=cloud_free_iou(every, records[0].get("classes", ())),
+            site_mean_iou=site_mean_iou(sites),
             parameters=int(records[0]["parameters"]),
             trained=int(records[0].get("trained_parameters") or records[0]["parameters"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
@@ -163,7 +173,23 @@ def _markdown(rows: Sequence[Row]) -> str:
         f"| {r.trained / 1e6:.2f} M | {r.seconds:.0f} |"
         for r in rows
     ]
-    return "\n".join([*lines, *_paper_table(rows)]) + "\n"
+    return "\n".join([*lines, *_target_table(rows), *_paper_table(rows)]) + "\n"
+
+
+def _target_table(rows: Sequence[Row]) -> list[str]:
+    """Scores of the target alone; nothing where cloud is no class."""
+    found = [(r, r.cloud_free_iou) for r in rows if r.cloud_free_iou is not None]
+    if not found:
+        return []
+    lines = [
+        "",
+        "| recipe | target IoU | where no cloud is | mean over sites |",
+        "|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {r.recipe} | {r.target_iou:.3f} | **{clear:.3f}** | {r.site_mean_iou:.3f} |"
+        for r, clear in found
+    ]
 
 
 def _paper_table(rows: Sequence[Row]) -> list[str]:

@@ -73,6 +73,24 @@ class ConfusionMatrix:
         return added
 
 
+def without_truth(counts: Counts, index: int) -> Counts:
+    """Leave out the pixels that truly are class ``index``, whatever they were called.
+
+    A pixel of another class that is called ``index`` still counts as missed: mining under a
+    wrongly seen cloud is not found.
+
+    Args:
+        counts: (K, K), rows the truth.
+        index: the class left out, e.g. cloud.
+
+    Returns:
+        (K, K), row ``index`` zero.
+    """
+    kept = counts.copy()
+    kept[index] = 0
+    return kept
+
+
 def total(confusions: Iterable[Counts], classes: int) -> Counts:
     """Sum confusion matrices (K, K); zeros (``classes``, ``classes``) where there are none."""
     result: Counts = np.zeros((classes, classes), np.int64)
