@@ -72,7 +72,8 @@ def embedding_folder(
     """Name the folder for the embeddings of a run, beside its own.
 
     The name is a hash of all that an embedding goes by: the encoder's tensors, the chips (name,
-    size and time of their files), how they are read, standardised, cut and changed, and the seed.
+    size and time of their files), how they are read, standardised, cut and changed, the seed, and
+    the precision that the recipe asks for.
 
     Args:
         out: the run folder.
@@ -91,7 +92,7 @@ def embedding_folder(
         "options": recipe.model.options,
         "inputs": repr(inputs),
         "data": recipe.data.model_dump(mode="json", exclude=_CHOOSING),
-        "train": recipe.train.model_dump(mode="json", include={"crop_px", "seed"}),
+        "train": recipe.train.model_dump(mode="json", include={"crop_px", "seed", "precision"}),
         "augment": recipe.augment.model_dump(mode="json"),
         "chips": [[chip.key, *_stamp(chip.image), *_stamp(chip.label)] for chip in chips],
     }

@@ -148,15 +148,16 @@ class Run:
         crops = store.stream(plan) if isinstance(store, PromptStore) else CropStream(store, plan)
         if self.embeddings is None:
             return crops
-        self.embedding_seconds = embed_crops(
-            crops,
-            self.bundle.network,
-            self.embeddings,
-            epochs=settings.embed_epochs,
-            batch=settings.batch,
-            progress=progress,
-            share=Share(self.fabric.global_rank, self.fabric.world_size),
-        )
+        with self.fabric.autocast():
+            self.embedding_seconds = embed_crops(
+                crops,
+                self.bundle.network,
+                self.embeddings,
+                epochs=settings.embed_epochs,
+                batch=settings.batch,
+                progress=progress,
+                share=Share(self.fabric.global_rank, self.fabric.world_size),
+            )
         self.fabric.barrier()
         return EmbeddedStream(crops, self.embeddings, epochs=settings.embed_epochs)
 
