@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -116,6 +117,30 @@ def test_a_truncated_file_is_refused(tiny, tiny_file, tmp_path):
         find_base(str(part))
 
 
+def test_damage_of_any_kind_is_one_line_and_an_input_error(tiny, tmp_path):
+    # torch raises nearly anything over a damaged pickle: AssertionError, IndexError, struct.error
+    whole = tmp_path / "whole.pth"
+    state = {"encoder.pos_embed": tiny.encoder.pos_embed.detach()}
+    torch.save(state, whole, _use_new_zipfile_serialization=False)
+    content = whole.read_bytes()
+    place = np.random.default_rng(5)
+    damaged = tmp_path / "damaged.pth"
+    for _ in range(60):
+        part = bytearray(content[: place.integers(40, 600)])
+        for at in place.integers(0, len(part), 3):
+            part[at] = int(place.integers(256))
+        damaged.write_bytes(part)
+        with pytest.raises((BundleError, FormatError), match=r"damaged\.pth: ") as caught:
+            find_base(str(damaged))
+        assert "\n" not in str(caught.value)
+
+
+def test_tensors_without_names_are_no_base(tmp_path):
+    torch.save({1: torch.zeros(2), "epoch": 3}, tmp_path / "numbered.pth")
+    with pytest.raises(BundleError, match=r"numbered\.pth: holds no tensors by name"):
+        find_base(str(tmp_path / "numbered.pth"))
+
+
 def test_code_in_a_checkpoint_does_not_run(tmp_path):
     planted = tmp_path / "planted"
     # a pickle that would call pathlib.Path.touch: GLOBAL, arguments, REDUCE
@@ -130,7 +155,9 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
         archive.writestr("archive/data.pkl", payload)
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/byteorder", "little")
-    with pytest.raises(BundleError, match=r"evil\.pth: not a readable checkpoint") as caught:
+    with pytest.raises(BundleError, match=r"evil\.pth: holds more than tensors") as caught:
         find_base(str(path))
+    assert "(os.mkdir)" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch's advice to switch its safeguard off
     assert not planted.exists()

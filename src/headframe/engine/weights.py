@@ -2,7 +2,8 @@
 
 import io
 import logging
-import zipfile
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module, resources
@@ -35,6 +36,8 @@ _IMAGENET_PACKAGES = {
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 _SUFFIXES = (".safetensors", *_TORCH_SUFFIXES)
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch names what a pickle would call or make."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -53,13 +56,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such checkpoint.")
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as exc:
-        raise _corrupted(path, exc) from exc
-    except Exception as exc:
-        # torch raises pickle's own error without exporting its class
-        if type(exc).__name__ != "UnpicklingError":
-            raise
+        with warnings.catch_warnings(action="ignore"):  # of pickles that torch then refuses
+            value = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place
+    except Exception as exc:  # damaged bytes make torch raise nearly anything
         raise _corrupted(path, exc) from exc
     if not isinstance(value, dict):
         raise BundleError(f"{path}: holds a {type(value).__name__}, not a mapping of tensors.")
@@ -67,8 +66,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _corrupted(path: Path, exc: BaseException) -> BundleError:
-    reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-    return BundleError(f"{path}: not a readable checkpoint ({reason}). Copy or train it again.")
+    # Of torch's own words only facts are kept: they advise to switch the safeguard off.
+    if found := _OBJECT.search(str(exc)):
+        return BundleError(
+            f"{path}: holds more than tensors ({found[1]}), which could run code; none of it was "
+            "run. Give a file of tensors alone, e.g. .safetensors."
+        )
+    lines = str(exc).splitlines()
+    known = isinstance(exc, RuntimeError | OSError) and bool(lines)
+    reason = lines[0].split(". ")[0].rstrip(".") if known else type(exc).__name__
+    return BundleError(
+        f"{path}: not a readable checkpoint: cut short, damaged, or no file of tensors ({reason}). "
+        "Copy or train it again."
+    )
 
 
 def save_checkpoint(path: Path, value: dict[str, Any]) -> None:
@@ -153,7 +163,11 @@ def file_state(path: Path) -> dict[str, Tensor]:
         return load_tensors(path)
     value = load_checkpoint(path)
     inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), dict)), value)
-    tensors = {key: tensor for key, tensor in inner.items() if isinstance(tensor, Tensor)}
+    tensors = {
+        key: tensor
+        for key, tensor in inner.items()
+        if isinstance(key, str) and isinstance(tensor, Tensor)
+    }
     if not tensors:
         raise BundleError(f"{path}: holds no tensors by name. Give a state dict.")
     return tensors
