@@ -81,3 +81,13 @@ def test_bands_may_be_a_band_set(given, count, last):
 def test_bands_that_are_no_band_set(given, match):
     with pytest.raises(RecipeError, match=match):
         parse_recipe({"data": {"bands": given}}, source="r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"steps": -5}, "train.steps: "), ({"precision": "fp8"}, "train.precision: .*fp8")],
+)
+def test_a_changed_value_is_checked_like_one_of_a_file(change, told):
+    recipe = parse_recipe({"name": "mine"}, source="test")
+    with pytest.raises(RecipeError, match=f"recipe mine: {told}"):
+        recipe.with_train(**change)

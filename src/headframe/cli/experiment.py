@@ -30,6 +30,13 @@ def experiment(
     fold_seed: Annotated[int, typer.Option(help="Seed of the deal into folds.")] = 42,
     seed: Annotated[list[int] | None, typer.Option(help="Training seeds; repeat it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of every run.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32-true, bf16-mixed or 16-mixed; replaces the recipes'. bf16-mixed halves the "
+            "time on CPUs with AVX512-BF16 or AMX."
+        ),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="Lightning's flag: auto, cpu, gpu.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
@@ -57,8 +64,8 @@ def experiment(
     chosen = [load_recipe(path) for path in recipes]
     if dataset is not None:
         chosen = [recipe.with_data(dataset=str(dataset)) for recipe in chosen]
-    if steps is not None:
-        chosen = [recipe.with_train(steps=steps) for recipe in chosen]
+    changes = {k: v for k, v in (("steps", steps), ("precision", precision)) if v is not None}
+    chosen = [recipe.with_train(**changes) for recipe in chosen]
     plan = Plan(
         folds=() if own_split else tuple(only_fold or range(folds)),
         of=folds,

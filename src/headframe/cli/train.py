@@ -15,6 +15,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed; replaces the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; replaces the recipe's.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32-true, bf16-mixed or 16-mixed; replaces the recipe's. bf16-mixed halves the "
+            "time on CPUs with AVX512-BF16 or AMX."
+        ),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="Lightning's flag: auto, cpu, gpu.")] = "auto",
     devices: Annotated[str, typer.Option(help="Lightning's flag: auto, 2, 0,1.")] = "auto",
     strategy: Annotated[str, typer.Option(help="Lightning's flag: auto, ddp, fsdp.")] = "auto",
@@ -36,7 +43,7 @@ def train(
     chosen = load_recipe(recipe)
     if dataset is not None:
         chosen = chosen.with_data(dataset=str(dataset))
-    changes = {"seed": seed, "steps": steps}
+    changes = {"seed": seed, "steps": steps, "precision": precision}
     chosen = chosen.with_train(**{k: v for k, v in changes.items() if v is not None})
     hardware = Hardware(accelerator=accelerator, devices=devices, strategy=strategy)
     with console.progress() as progress:

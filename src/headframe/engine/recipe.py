@@ -257,7 +257,12 @@ class Recipe(_Section):
         return self.model_copy(update={"data": self.data.model_copy(update=changes)})
 
     def with_train(self, **changes: Any) -> "Recipe":  # noqa: ANN401 - values of TrainSection
-        """Copy with fields of ``train`` changed."""
+        """Copy with fields of ``train`` changed.
+
+        Raises:
+            RecipeError: a value that the field cannot have.
+        """
+        parse_recipe({"train": changes}, source=f"recipe {self.name}")
         return self.model_copy(update={"train": self.train.model_copy(update=changes)})
 
 
