@@ -61,6 +61,7 @@ def test_a_kml_is_refined_row_for_row(make, model, tmp_path, capsys):
     assert run(*words) == 0
     heard = capsys.readouterr().out
     assert "Before and after" in heard
+    assert "Written: " in heard
     assert "tight.gpkg" in heard
 
 
@@ -82,6 +83,7 @@ def test_bad_input_is_one_line(make, model, tmp_path, capsys):
         ({"--model": mapper}, "answers no prompts"),
         ({"--model": "sam-refine-s2-rgx"}, "sam-refine-s2-rgx"),
         ({"--out": tmp_path / "t.shp"}, "Name a .gpkg file"),
+        ({"--truth": outlines, "--out": outlines}, "is the file of true polygons itself"),
         ({"--prompt": "points"}, "choose auto, box, mask, both"),
         ({"--context": "0.5"}, "--context 0.5: must be above 1"),
         ({"--truth": tmp_path / "gone.kml"}, "gone.kml: no such file"),

@@ -9,7 +9,7 @@ import torch
 from pyproj import CRS
 from rasterio.transform import Affine
 
-from headframe.core.errors import CrsError, InputError, OutputError
+from headframe.core.errors import CrsError, FormatError, InputError, OutputError
 from headframe.core.modelspec import InputSpec
 from headframe.engine.prompting.prompter import Prompter
 from headframe.geo.window import Window
@@ -104,6 +104,7 @@ def place(tmp_path, write_chip):
         ("dark", box_px(110, 5, 130, 15), 10),
         ("point", shapely.Point(GRID * (40, 30)), 11),
         ("gone", None, 12),
+        ("empty", shapely.Polygon(), 14),
         ("twice", shapely.MultiPolygon([box_px(28, 18, 47, 42), box_px(50, 18, 66, 42)]), 13),
     ]
     frame = gpd.GeoDataFrame(
@@ -158,6 +159,7 @@ def test_polygons_are_tightened_and_all_else_is_kept(place):
         "dark": "unchanged: nothing found",
         "point": "unchanged: no polygon",
         "gone": "unchanged: no polygon",
+        "empty": "unchanged: no polygon",
         "twice": "refined",
     }
     assert [new["scene"][row] for row in (0, 2, 3)] == ["a", "a", "a"]
@@ -273,7 +275,7 @@ def test_before_and_after_are_compared_with_the_truth(place):
     write_table(comparison.rows, place.root / "t.csv")
     with (place.root / "t.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert len(table) == 7
+    assert len(table) == 8
     assert table[1]["iou_before"] == ""
     assert float(table[0]["iou_after"]) == pytest.approx(late.iou_after, abs=1e-5)
     assert [name for name, _, _ in compare(result).summary()] == ["area, ha"]
@@ -358,6 +360,31 @@ def test_outputs_are_checked(place):
         )
     with pytest.raises(OutputError, match="file of polygons itself"):
         refine_polygons(place.scenes, polygons=place.polygons, prompter=fake(), out=place.polygons)
+
+
+def test_a_file_without_any_polygon_is_refused(place):
+    bare = place.root / "bare.gpkg"
+    shapes = [shapely.Point(1, 2), shapely.Polygon(), shapely.box(3, 3, 3, 9), None]
+    gpd.GeoDataFrame(geometry=shapes, crs=UTM).to_file(bare)
+    with pytest.raises(FormatError, match=r"bare\.gpkg: none of its 4 rows is a polygon with an"):
+        refine_polygons(place.scenes, polygons=bare, prompter=fake(), out=place.out)
+
+
+def test_polygons_that_no_scene_covers_are_told(place, caplog):
+    far = place.root / "far.gpkg"
+    gpd.GeoDataFrame(geometry=[box_px(900, 20, 930, 40)], crs=UTM).to_file(far)
+    result = refine_polygons(place.scenes, polygons=far, prompter=fake(), out=place.out)
+    assert result.counts() == {"unchanged: no scene covers it": 1}
+    assert "far.gpkg: no scene covers any of its polygons" in caplog.text
+
+
+def test_scenes_without_a_crs_are_refused_with_a_remedy(place, write_chip):
+    path = write_chip(
+        place.root / "plain.tif", np.full((3, 40, 50), 1500, np.uint16), crs=None, transform=None,
+        nodata=0, descriptions=NAMES,
+    )  # fmt: skip
+    with pytest.raises(CrsError, match=r"plain\.tif: has no CRS.* Set one with gdal_edit"):
+        refine_polygons([str(path)], polygons=place.polygons, prompter=fake(), out=place.out)
 
 
 def test_a_scene_without_a_crs_has_no_outlines():

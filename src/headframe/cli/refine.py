@@ -68,6 +68,7 @@ def refine(
         headframe refine scenes --polygons old.gpkg --truth mines.kml --model runs/r --out t.gpkg
     """
     from headframe.cli.console import emit_json, progress, say, table
+    from headframe.core.errors import OutputError
     from headframe.engine.prompting.prompter import load_prompter
     from headframe.io.feature_table import read_features
     from headframe.io.scene import SceneOptions
@@ -87,6 +88,8 @@ def refine(
         scene=SceneOptions(bands=names, scale=scale, offset=offset),
     )
     if truth is not None:
+        if truth.resolve() == out.resolve():
+            raise OutputError(f"{out}: is the file of true polygons itself. Choose another --out.")
         read_features(truth)  # a wrong name is told before the work, not after
     prompter = load_prompter(model, device=device)
     csv, png = out.with_suffix(".csv"), out.with_suffix(".png")
@@ -123,4 +126,4 @@ def refine(
         ("figure", "before", "after"),
         figures,
     )
-    say(f"{out}, {csv.name}" + (f", {png.name}" if pictures else ""))
+    say(f"Written: {out}, {csv.name}" + (f", {png.name}" if pictures else ""))

@@ -14,7 +14,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from headframe import __version__
-from headframe.core.errors import FormatError, InputError, OutputError
+from headframe.core.errors import CrsError, FormatError, InputError, OutputError
 from headframe.core.progress import SILENT, Progress
 from headframe.engine.prompting.prompter import Prompter, Range
 from headframe.geo.coarsen import reprojected
@@ -91,7 +91,8 @@ def refine_polygons(
         progress: told of scenes and polygons.
 
     Raises:
-        InputError: the polygons or all of the scenes cannot be read, or ``out`` is no ``.gpkg``.
+        InputError: the polygons or all of the scenes cannot be read, no row is a polygon, or
+            ``out`` is no ``.gpkg``.
     """
     options = options or RefineOptions()
     if out.suffix.lower() != ".gpkg":
@@ -99,8 +100,16 @@ def refine_polygons(
     if out.resolve() == polygons.resolve():
         raise OutputError(f"{out}: is the file of polygons itself. Choose another --out.")
     frame = read_features(polygons, layer=layer)
+    if not any(_has_area(shape) for shape in frame.geometry):
+        raise FormatError(f"{polygons}: none of its {len(frame)} rows is a polygon with an area.")
     sources = [source for source, _ in scene_sources(scenes)]
     chosen = _choose(frame, _footprints(sources, prompter, options, progress), options)
+    if not any(chosen):
+        _LOG.warning(
+            "%s: no scene covers any of its polygons, so all stay as they are. Are its reference "
+            "system and the scenes right?",
+            polygons,
+        )
     mark = _mark(polygons, layer, sources, prompter=prompter, options=options)
     journal = RowJournal(out, mark)
     rows = journal.known()
@@ -130,7 +139,10 @@ def _footprints(
         try:
             with prompter.open(source, options.scene) as scene:
                 if scene.geobox is None:
-                    raise FormatError(f"{source}: has no CRS, so nothing on it has a place.")
+                    raise CrsError(
+                        f"{source}: has no CRS, so nothing on it has a place. Set one with "
+                        "gdal_edit.py -a_srs."
+                    )
                 found[source] = footprint(scene.geobox)
         except InputError as exc:
             failure = exc
@@ -170,15 +182,24 @@ def _choose(
 
 def _in_degrees(shape: BaseGeometry | None, crs: CRS) -> BaseGeometry | None:
     """A polygon in EPSG:4326; None where it is none, or cannot be brought there."""
-    if shape is None or shape.geom_type not in ("Polygon", "MultiPolygon"):
-        return None
-    whole, _ = repaired(shape)
+    whole = _whole(shape)
     if whole is None:
         return None
     try:
         return shapely.make_valid(reprojected(whole, crs, _LONLAT))
     except InputError:
         return None
+
+
+def _whole(shape: BaseGeometry | None) -> BaseGeometry | None:
+    """A polygon repaired; None where it is none, or has no area."""
+    if shape is None or shape.geom_type not in ("Polygon", "MultiPolygon"):
+        return None
+    return repaired(shape)[0]
+
+
+def _has_area(shape: BaseGeometry | None) -> bool:
+    return _whole(shape) is not None
 
 
 def _around(shape: BaseGeometry) -> BaseGeometry:

@@ -194,7 +194,8 @@ def _true_shapes(path: Path, crs: CRS) -> list[BaseGeometry]:
 
 
 def _is_polygon(shape: BaseGeometry | None) -> bool:
-    return shape is not None and shape.geom_type in ("Polygon", "MultiPolygon")
+    polygon = shape is not None and shape.geom_type in ("Polygon", "MultiPolygon")
+    return polygon and not shape.is_empty
 
 
 def _truth_of(
