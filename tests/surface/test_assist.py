@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from headframe.core.classmap import binary_class_map
-from headframe.core.errors import CrsError, FormatError, InputError
+from headframe.core.errors import CrsError, FormatError, InputError, OutputError
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.datasets.check import check_dataset
 from headframe.engine.bundle import Bundle
@@ -109,6 +109,10 @@ def run(desk, *, out="review.gpkg", options=OPTIONS, sam="sam"):
     return assist([str(desk / "images")], model="m", out=desk / out, sam=sam, options=options)
 
 
+def everything(desk, out="review.gpkg"):
+    return propose(str(desk / "images" / "rio" / "new.tif"), model="any", out=desk / out)
+
+
 def test_the_loop_from_a_scene_to_a_data_set(desk):
     report = run(desk)
     assert (report.scenes, report.proposals, report.tightened) == (1, {"tailings": 2}, 2)
@@ -127,6 +131,9 @@ def test_the_loop_from_a_scene_to_a_data_set(desk):
     assert np.asarray(Image.open(report.pictures[0])).std() > 10
     frame["review"] = ["accept", "reject"]
     pyogrio.write_dataframe(frame, report.out, layer="review")
+    for again in (run, everything):
+        with pytest.raises(OutputError, match=r"review\.gpkg: 2 of its 2 polygons are judged"):
+            again(desk)
     made = label_images(
         [desk / "images"], out=desk / "ds", options=LabelOptions(reviewed=report.out)
     )

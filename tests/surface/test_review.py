@@ -7,11 +7,18 @@ import pytest
 import shapely
 from shapely import MultiPolygon, Polygon, box
 
-from headframe.core.errors import CrsError, DatasetError, FormatError, MissingFileError
+from headframe.core.errors import (
+    CrsError,
+    DatasetError,
+    FormatError,
+    MissingFileError,
+    OutputError,
+)
 from headframe.io.vector import read_polygons
 from headframe.surface.review import (
     Proposal,
     area_ha,
+    check_place,
     manual_records,
     outline_sha,
     read_review,
@@ -76,6 +83,24 @@ def test_the_file_is_what_a_person_needs(review, tmp_path):
     style = (tmp_path / "review.qml").read_text(encoding="utf-8")
     assert 'attr="review"' in style
     assert "'tailings'" in style  # the only class is what a new polygon gets
+
+
+def test_what_somebody_judged_is_not_written_over(review, tmp_path):
+    check_place(tmp_path / "new.gpkg")
+    check_place(review())  # as it was proposed: nothing is lost
+    (tmp_path / "other.gpkg").write_bytes(b"no GeoPackage")
+    check_place(tmp_path / "other.gpkg")
+
+    def moved(frame):
+        shapes = [*frame.geometry[:-1], shapely.box(1, 2, 1.1, 2.1)]
+        return frame.set_geometry(gpd.GeoSeries(shapes, crs=frame.crs))
+
+    with pytest.raises(OutputError, match=r"review\.gpkg: 1 of its 6 polygons are judged, moved"):
+        check_place(review(moved))
+    with pytest.raises(OutputError, match=r"7 of its 7 polygons are judged"):
+        check_place(review(judged))
+    with pytest.raises(FormatError, match=r"Name it \*\.gpkg"):
+        check_place(tmp_path / "new.shp")
 
 
 def test_area_is_that_of_the_ground():

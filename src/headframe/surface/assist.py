@@ -34,7 +34,7 @@ from headframe.io.scene import scene_sources, scene_stem
 from headframe.io.stored import read_header
 from headframe.io.vector import read_layer
 from headframe.surface.proposal_picture import Drawn, draw_proposals
-from headframe.surface.review import Proposal, check_name, write_review
+from headframe.surface.review import Proposal, check_place, write_review
 from headframe.surface.scratch import scratch
 
 CLOUD = "cloud"
@@ -138,10 +138,11 @@ def assist(
 
     Raises:
         InputError: one of its kinds, naming the file, for anything wrong with the input.
-        OutputError: ``out`` cannot be written, or another run is writing it.
+        OutputError: ``out`` cannot be written, holds judgements of a person, or another run is
+            writing it.
     """
     options = options or AssistOptions()
-    check_name(out)
+    check_place(out)
     bundle = load_bundle(model)
     prompter = None if sam is None else load_prompter(sam, device=options.map.device)
     scenes = [source for source, _ in scene_sources(sources)]

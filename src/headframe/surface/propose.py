@@ -17,7 +17,7 @@ from headframe.engine.prompting import CacheOptions, SceneEmbeddings, load_promp
 from headframe.geo.area import GridMeasure
 from headframe.io.scene import SceneOptions
 from headframe.surface.proposal_picture import Drawn, draw_proposals
-from headframe.surface.review import Proposal, check_name, write_review
+from headframe.surface.review import Proposal, check_place, write_review
 from headframe.surface.scratch import scratch
 
 _NUMBERED = 30
@@ -83,10 +83,11 @@ def propose(
 
     Raises:
         InputError: one of its kinds, naming the file, for anything wrong with the input.
-        OutputError: ``out`` cannot be written, or another run is writing it.
+        OutputError: ``out`` cannot be written, holds judgements of a person, or another run is
+            writing it.
     """
     options = options or ProposeOptions()
-    check_name(out)
+    check_place(out)
     prompter = load_prompter(model, device=options.device)
     with SceneEmbeddings.open(
         source, prompter, options=options.scene, cache=options.cache

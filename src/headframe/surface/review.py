@@ -22,7 +22,13 @@ from pyproj import CRS
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from headframe.core.errors import DatasetError, FormatError, MissingFileError
+from headframe.core.errors import (
+    DatasetError,
+    FormatError,
+    InputError,
+    MissingFileError,
+    OutputError,
+)
 from headframe.datasets.provenance import PolygonRecord
 from headframe.geo.area import geodesic_measures
 from headframe.io.gpkg import LayerWriter
@@ -190,6 +196,29 @@ def check_name(path: Path) -> None:
         raise FormatError(f"{path}: polygons to review are written as GeoPackage. Name it *.gpkg.")
 
 
+def check_place(path: Path) -> None:
+    """Refuse to write proposals over a review file that somebody has begun to judge.
+
+    Raises:
+        FormatError: another suffix than a GeoPackage's.
+        OutputError: polygons of it are judged, moved or drawn anew.
+    """
+    check_name(path)
+    try:
+        rows = _rows(_read(path, None))
+    except InputError:  # nothing there, or no review file
+        return
+    judged = sum(
+        row["review"].casefold() not in ("", UNJUDGED) or not row["model"] or _changed(row)
+        for row in rows
+    )
+    if judged:
+        raise OutputError(
+            f"{path}: {judged} of its {len(rows)} polygons are judged, moved or drawn anew, which "
+            "would be lost. Choose another --out, or move the file away."
+        )
+
+
 def read_review(path: Path, *, layer: str | None = None, skip_todo: bool = False) -> Reviewed:
     """Read a review file back.
 
@@ -342,6 +371,7 @@ __all__ = [
     "Reviewed",
     "area_ha",
     "check_name",
+    "check_place",
     "manual_records",
     "outline_sha",
     "read_review",
