@@ -20,6 +20,9 @@ from headframe.engine.enhancing import (
     enhance_clahe,
     enhance_gamma,
 )
+from headframe.io.images import read_float
+from headframe.metrics.enhancement import psnr_db
+from headframe.models.iat import Iat
 from headframe.models.kind import KinDEnhancer, KinDOptions
 
 SMALL = KinDOptions(width=4, restoration_width=2)
@@ -159,3 +162,41 @@ def test_a_ratio_that_is_no_number(network, tmp_path):
     save_enhancer(EnhancerBundle("a", network, EnhanceOptions()), tmp_path)
     with pytest.raises(RecipeError, match="--ratio is 'lots'; give a number above 0, or auto"):
         load_enhancer(str(tmp_path), ratio="lots")
+
+
+def test_iat_in_blocks_gives_what_the_whole_gives(tmp_path):
+    torch.manual_seed(2)
+    network = Iat().eval()
+    pixels = np.random.default_rng(4).random((3, 530, 61), dtype=np.float32) * np.float32(0.2)
+    with torch.no_grad():
+        want = network(torch.from_numpy(pixels)[None])[0].clamp(0, 1).numpy()
+    torch.save(network.state_dict(), tmp_path / "iat_lol.pth")
+    enhancer = load_enhancer(str(tmp_path / "iat_lol.pth"))
+    assert enhancer.name == "iat_lol"
+    np.testing.assert_allclose(enhancer(pixels), want, atol=1e-6)
+
+
+def test_files_that_are_not_iats(tmp_path):
+    state = Iat().state_dict()
+    torch.save({"conv": state["local_net.conv1.weight"]}, tmp_path / "other.pth")
+    with pytest.raises(BundleError, match="not the tensors of IAT's authors"):
+        load_enhancer(str(tmp_path / "other.pth"))
+    del state["global_net.color_base"]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(BundleError, match=r"not all of IAT's tensors \(Missing.*color_base"):
+        load_enhancer(str(tmp_path / "part.pth"))
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "part.pth").read_bytes()[:999])
+    with pytest.raises(BundleError, match=r"cut\.pth"):
+        load_enhancer(str(tmp_path / "cut.pth"))
+
+
+@pytest.mark.realdata
+def test_iats_authors_weights_give_the_known_figure(shared_data):
+    """25.1 dB over all six pairs, four of which the authors trained on."""
+    enhancer = load_enhancer(str(shared_data / "weights/iat_lol_v1.pth"))
+    figures = []
+    for path in sorted((shared_data / "lol-pairs").glob("*/imgs/*.png")):
+        want = read_float(path.parents[1] / "targets" / path.name)
+        figures.append(psnr_db(enhancer(read_float(path)), want))
+    assert len(figures) == 6
+    assert np.mean(figures) == pytest.approx(25.11, abs=0.01)

@@ -12,7 +12,7 @@ def enhance(
     ],
     model: Annotated[
         str,
-        typer.Option(help="clahe, gamma, an enhancer's name or folder, the KinD authors' file."),
+        typer.Option(help="clahe, gamma, an enhancer's name or folder, KinD's or IAT's file."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     ratio: Annotated[

@@ -14,11 +14,13 @@ from headframe.engine.enhancing import (
     BASELINES,
     EnhanceOptions,
     Enhancer,
+    IatEnhancer,
     NetworkEnhancer,
     with_ratio,
 )
-from headframe.engine.weights import load_tensors, save_tensors
+from headframe.engine.weights import load_checkpoint, load_tensors, save_tensors
 from headframe.io.files import write_json
+from headframe.models.iat import Iat, is_iat
 from headframe.models.kind import KinDEnhancer, KinDOptions, load_authors
 from headframe.models.kind.checkpoint import is_authors
 
@@ -134,8 +136,9 @@ def load_enhancer(
     """Load an enhancer, ready to work.
 
     Args:
-        source: ``clahe``, ``gamma``, a shipped name, a bundle's or run's folder, or a
-            ``.safetensors`` file of the KinD authors' tensors (then without a restoration net).
+        source: ``clahe``, ``gamma``, a shipped name, a bundle's or run's folder, a
+            ``.safetensors`` file of the KinD authors' tensors (then without a restoration net), or
+            a ``.pth`` file of IAT's authors, which takes neither ratio nor guard.
         ratio: a number or ``auto``; None: as the bundle says, the authors' 5 for their file.
         guard: post-processing; None: as the bundle says.
         device: where a network runs: ``auto``, ``cpu``, ``cuda`` or as torch names it.
@@ -150,12 +153,14 @@ def load_enhancer(
     if source in BASELINES:
         return BASELINES[source]
     path = Path(source)
-    bundle = _authors(path) if path.suffix == ".safetensors" else read_enhancer(_find(source))
-    options = with_ratio(bundle.options, ratio)
-    if guard is not None:
-        options = EnhanceOptions(**{**asdict(options), "guard": guard})
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
+        if path.suffix in (".pth", ".pt"):
+            return IatEnhancer(_iat(path), name=path.stem, device=name)
+        bundle = _authors(path) if path.suffix == ".safetensors" else read_enhancer(_find(source))
+        options = with_ratio(bundle.options, ratio)
+        if guard is not None:
+            options = EnhanceOptions(**{**asdict(options), "guard": guard})
         return NetworkEnhancer(bundle.network, options, name=bundle.name, device=name)
     except (RuntimeError, AssertionError) as exc:  # torch asserts that CUDA is compiled in
         reason = (str(exc).splitlines() or ["unknown"])[0]
@@ -173,6 +178,23 @@ def _authors(path: Path) -> EnhancerBundle:
     network = KinDEnhancer(KinDOptions(restoration_width=0))
     load_authors(network, state, source=str(path))
     return EnhancerBundle("kind-official", network, EnhanceOptions())
+
+
+def _iat(path: Path) -> Iat:
+    state = load_checkpoint(path)
+    state = state.get("state_dict", state)
+    if not is_iat(state):
+        raise BundleError(
+            f"{path}: not the tensors of IAT's authors (local_net…, global_net…). Give the folder "
+            "of an enhancer instead."
+        )
+    network = Iat()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as exc:
+        reason = str(exc).splitlines()[-1].strip()
+        raise BundleError(f"{path}: these are not all of IAT's tensors ({reason}).") from exc
+    return network
 
 
 def _find(source: str) -> Path:

@@ -1,8 +1,9 @@
 """Enhancing photographs of any size: KinD in bounded memory, and what it is measured against."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Protocol
 
 import cv2
@@ -13,12 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headframe.core.errors import InputError, RecipeError
+from headframe.models.iat import LOCAL_REACH_PX, Iat
 from headframe.models.kind import KinDEnhancer
 from headframe.models.kind.enhancer import DEFAULT_RATIO, RECEPTIVE_PX, STRIDE_PX
 
 FloatPixels = npt.NDArray[np.float32]
 
 _LOOK_PX = 512
+_GLOBAL_PX = 1024
+_IAT_CORE_PX = 512
+_LEAST_PX = 4
 _GUARD = 1e-3
 _EPS = 1e-4
 _MEAN_AFTER_GAMMA = 0.45
@@ -96,23 +101,54 @@ class NetworkEnhancer:
         out = torch.empty_like(image)
         with torch.inference_mode():
             ratio = self._ratio(image)
-            for rows in _blocks(image.shape[2], self.options.core_px):
-                for cols in _blocks(image.shape[3], self.options.core_px):
-                    seen = image[:, :, rows.seen, cols.seen].to(self._device)
-                    lit = self._network(seen, ratio=ratio, guard=self.options.guard).image
-                    out[:, :, rows.core, cols.core] = lit[:, :, rows.within, cols.within]
+            for rows, cols in _blocks(image, self.options.core_px, reach=RECEPTIVE_PX):
+                seen = image[:, :, rows.seen, cols.seen].to(self._device)
+                lit = self._network(seen, ratio=ratio, guard=self.options.guard).image
+                out[:, :, rows.core, cols.core] = lit[:, :, rows.within, cols.within]
         enhanced: FloatPixels = out[0].clamp_(0, 1).numpy()
         return enhanced
 
     def _ratio(self, image: Tensor) -> float:
         if self.options.ratio is not None:
             return self.options.ratio
-        shrink = max(image.shape[-2:]) / _LOOK_PX
-        if shrink > 1:
-            sides = [max(1, round(side / shrink)) for side in image.shape[-2:]]
-            image = F.interpolate(image, sides, mode="area")
-        light = self._network.decomposition(image.to(self._device)).illumination.mean()
+        small = _shrunk(image, _LOOK_PX, least=1)
+        light = self._network.decomposition(small.to(self._device)).illumination.mean()
         return max(1.0, self.options.target_light / (float(light) + _EPS))
+
+
+class IatEnhancer:
+    """IAT over blocks; gamma and colours are read from the photograph at 1,024 px at most.
+
+    Up to that size the result is that of the whole photograph at once, to rounding.
+    """
+
+    def __init__(self, network: Iat, *, name: str = "iat", device: str = "cpu") -> None:
+        self.name = name
+        self._device = torch.device(device)
+        self._network = network.to(self._device).eval().requires_grad_(False)
+
+    def __call__(self, pixels: FloatPixels) -> FloatPixels:
+        """Enhance one photograph; see ``Enhancer``."""
+        image = torch.from_numpy(pixels)[None]
+        out = torch.empty_like(image)
+        with torch.inference_mode():
+            small = _shrunk(image, _GLOBAL_PX, least=_LEAST_PX)
+            whole = self._network.whole(small.to(self._device))
+            for rows, cols in _blocks(image, _IAT_CORE_PX, reach=LOCAL_REACH_PX):
+                seen = image[:, :, rows.seen, cols.seen].to(self._device)
+                lit = self._network.adjust(self._network.local(seen), *whole)
+                out[:, :, rows.core, cols.core] = lit[:, :, rows.within, cols.within]
+        enhanced: FloatPixels = out[0].clamp_(0, 1).numpy()
+        return enhanced
+
+
+def _shrunk(image: Tensor, most_px: int, *, least: int) -> Tensor:
+    """Average (N, 3, H, W) down to a long side of ``most_px``; small ones stay as they are."""
+    shrink = max(image.shape[-2:]) / most_px
+    if shrink <= 1:
+        return image
+    sides = [max(least, round(side / shrink)) for side in image.shape[-2:]]
+    return F.interpolate(image, sides, mode="area")
 
 
 @dataclass(frozen=True)
@@ -124,12 +160,17 @@ class _Block:
     within: slice
 
 
-def _blocks(length: int, core: int) -> list[_Block]:
+def _blocks(image: Tensor, core: int, *, reach: int) -> Iterator[tuple[_Block, _Block]]:
+    """Rows and columns of the blocks of (N, 3, H, W)."""
+    return product(*(_cuts(length, core, reach) for length in image.shape[-2:]))
+
+
+def _cuts(length: int, core: int, reach: int) -> list[_Block]:
     blocks = []
     for start in range(0, length, core):
         end = min(start + core, length)
-        first = max(0, start - RECEPTIVE_PX)
-        seen = slice(first, min(length, end + RECEPTIVE_PX))
+        first = max(0, start - reach)
+        seen = slice(first, min(length, end + reach))
         blocks.append(_Block(slice(start, end), seen, slice(start - first, end - first)))
     return blocks
 
