@@ -1,14 +1,11 @@
 """Recipes of enhancers: which photographs, how they are darkened, how the nets are trained."""
 
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from headframe.core.errors import MissingFileError, RecipeError
-from headframe.io.files import write_text
+from headframe.engine.recipe_file import load_as, parse_as, save_as
 
 StageName = Literal["decomposition", "adjustment", "restoration", "joint"]
 STAGES: dict[str, tuple[StageName, ...]] = {
@@ -105,42 +102,15 @@ class EnhanceRecipe(_Section):
 
 
 def parse_enhance_recipe(value: object, *, source: str) -> EnhanceRecipe:
-    """Check a recipe's content.
-
-    Raises:
-        RecipeError: an unknown key (the closest is named), or a wrong value.
-    """
-    try:
-        return EnhanceRecipe.model_validate(value)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "recipe"
-        if first["type"] == "extra_forbidden":
-            sections = (EnhanceRecipe, NetworkSection, PairSection, StageSection, WeightSection)
-            known = {name for section in sections for name in section.model_fields}
-            close = get_close_matches(str(first["loc"][-1]), sorted(known), n=1, cutoff=0.0)
-            raise RecipeError(f"{source}: unknown key {where!r}; closest: {close[0]}.") from exc
-        raise RecipeError(f"{source}: {where}: {first['msg']}.") from exc
+    """Check a recipe's content; errors as ``recipe_file.parse_as``."""
+    return parse_as(EnhanceRecipe, value, source=source)
 
 
 def load_enhance_recipe(path: Path) -> EnhanceRecipe:
-    """Read a recipe of an enhancer.
-
-    Raises:
-        MissingFileError: no such file.
-        RecipeError: not YAML, an unknown key, or a wrong value.
-    """
-    try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise MissingFileError(f"{path}: cannot be read as a recipe ({exc}).") from exc
-    except yaml.YAMLError as exc:
-        raise RecipeError(f"{path}: not valid YAML ({' '.join(str(exc).split())}).") from exc
-    if isinstance(value, dict):
-        value = {"name": path.stem, **value}
-    return parse_enhance_recipe(value, source=str(path))
+    """Read a recipe of an enhancer; errors as ``recipe_file.load_as``."""
+    return load_as(EnhanceRecipe, path)
 
 
 def save_enhance_recipe(recipe: EnhanceRecipe, path: Path) -> None:
     """Write the resolved recipe, every default spelt out."""
-    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    save_as(recipe, path)

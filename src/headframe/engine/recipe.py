@@ -1,17 +1,14 @@
 """Recipes: one YAML file that says how a model is trained."""
 
 import math
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headframe.core.bandsets import resolve_bands
-from headframe.core.errors import MissingFileError, RecipeError
 from headframe.datasets.labels import Target
-from headframe.io.files import write_text
+from headframe.engine.recipe_file import load_as, parse_as, save_as
 
 Normalize = Literal["standard", "minmax"]
 FactValue = str | int | float | bool
@@ -267,65 +264,15 @@ class Recipe(_Section):
 
 
 def parse_recipe(value: object, *, source: str) -> Recipe:
-    """Check a recipe's content.
-
-    Args:
-        value: what the YAML file holds.
-        source: its name, for messages.
-
-    Raises:
-        RecipeError: an unknown key (the closest known one is named) or a wrong value.
-    """
-    if not isinstance(value, dict):
-        raise RecipeError(f"{source}: a recipe is a mapping of sections (model, data, train, …).")
-    try:
-        return Recipe.model_validate(value)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = [str(part) for part in first["loc"]]
-        if first["type"] == "extra_forbidden":
-            raise RecipeError(f"{source}: unknown key {'.'.join(where)!r}{_hint(where)}.") from exc
-        raise RecipeError(
-            f"{source}: {'.'.join(where)}: {first['msg']} (is {first.get('input')!r})."
-        ) from exc
-
-
-def _hint(where: list[str]) -> str:
-    fields = Recipe.model_fields
-    for part in where[:-1]:
-        model = fields[part].annotation
-        nested = next((m for m in (model, *get_args(model)) if _is_section(m)), None)
-        if nested is None:
-            return ""
-        fields = nested.model_fields
-    close = get_close_matches(where[-1], list(fields), n=1, cutoff=0.0)
-    return f"; the closest is {close[0]!r}" if close else ""
-
-
-def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+    """Check a recipe's content; arguments and errors as ``recipe_file.parse_as``."""
+    return parse_as(Recipe, value, source=source)
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file.
-
-    Raises:
-        MissingFileError: no such file.
-        RecipeError: not YAML, an unknown key, or a wrong value.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise MissingFileError(f"{path}: cannot be read as a recipe ({exc}).") from exc
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        reason = " ".join(str(exc).split())
-        raise RecipeError(f"{path}: not valid YAML ({reason}).") from exc
-    recipe = parse_recipe(value, source=str(path))
-    return recipe if "name" in value else recipe.model_copy(update={"name": path.stem})
+    """Read a recipe file; errors as ``recipe_file.load_as``."""
+    return load_as(Recipe, path)
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe, every default spelt out."""
-    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    save_as(recipe, path)
