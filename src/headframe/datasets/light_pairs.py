@@ -72,7 +72,7 @@ def read_bright(
     progress.start("Reading photographs", len(paths))
     photographs = []
     for path in paths:
-        photographs.append(_reduced(read_image(path), short_side_px))
+        photographs.append(reduced(read_image(path), short_side_px))
         progress.advance()
     progress.finish()
     means = np.array([photograph.mean() for photograph in photographs])
@@ -81,7 +81,8 @@ def read_bright(
     return [photographs[index] for index in chosen]
 
 
-def _reduced(photograph: Photograph, short_side_px: int) -> Photograph:
+def reduced(photograph: Photograph, short_side_px: int) -> Photograph:
+    """Average a photograph down to a short side; a smaller one stays as it is."""
     height, width = photograph.shape[:2]
     scale = short_side_px / min(height, width)
     if scale >= 1:
