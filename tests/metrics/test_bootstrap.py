@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from headframe.core.errors import UnknownNameError
-from headframe.metrics.bootstrap import bootstrap_difference, bootstrap_interval
+from headframe.metrics.bootstrap import (
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_statistic,
+)
 from headframe.metrics.scores import scores
 
 
@@ -84,3 +88,11 @@ def test_a_difference_needs_two_sites_and_pairs():
     assert np.isnan(bootstrap_difference(one, one)).all()
     with pytest.raises(ValueError, match="2 and 1 sites cannot be paired"):
         bootstrap_difference(one * 2, one)
+
+
+def test_any_statistic_of_drawn_units_by_enumeration():
+    # Of two units the second is drawn 0, 1 or 2 times with chances 1/4, 1/2, 1/4.
+    ends = bootstrap_statistic(2, lambda times: times[:, 1] * 10)
+    assert ends == (0, 20)
+    assert bootstrap_statistic(2, lambda times: times[:, 1] * 10, level=0.4) == (10, 10)
+    assert np.isnan(bootstrap_statistic(1, lambda times: times[:, 0])).all()

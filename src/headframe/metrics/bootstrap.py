@@ -1,6 +1,6 @@
 """How much a score would move had other sites been drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def bootstrap_interval(
     if metric not in METRICS:
         raise UnknownNameError.of("metric", metric, METRICS)
     times = _draws(len(per_site), draws, seed)
-    return _middle(_drawn(per_site, times, metric, index, zero_division), level)
+    return _middle(drawn_scores(per_site, times, metric, index, zero_division), level)
 
 
 def bootstrap_difference(
@@ -78,9 +78,38 @@ def bootstrap_difference(
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} sites cannot be paired")
-    times = _draws(len(first), draws, seed)
-    values = [_drawn(side, times, "iou", index, zero_division) for side in (first, second)]
-    return _middle(values[0] - values[1], level)
+
+    def difference(times: NDArray[np.float64]) -> NDArray[np.float64]:
+        ours, theirs = (
+            drawn_scores(s, times, "iou", index, zero_division) for s in (first, second)
+        )
+        return ours - theirs
+
+    return bootstrap_statistic(len(first), difference, level=level, draws=draws, seed=seed)
+
+
+def bootstrap_statistic(
+    units: int,
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of anything that can be computed from drawn units.
+
+    Args:
+        units: how many there are to draw (sites, photographs).
+        statistic: takes how often each unit was drawn (D, units), gives the value of each draw
+            (D,), NaN where there is none.
+        level: share of the draws that the interval holds, in (0, 1).
+        draws: number of resamples, each of as many units as there are.
+        seed: of the resampling; the same seed draws the same.
+
+    Returns:
+        Lower and upper end; both NaN with fewer than two units.
+    """
+    return _middle(statistic(_draws(units, draws, seed)), level)
 
 
 def _draws(sites: int, draws: int, seed: int) -> NDArray[np.float64]:
@@ -92,14 +121,25 @@ def _draws(sites: int, draws: int, seed: int) -> NDArray[np.float64]:
     return times.astype(np.float64)
 
 
-def _drawn(
+def drawn_scores(
     per_site: Sequence[Counts],
     times: NDArray[np.float64],
     metric: str,
     index: int | None,
-    zero_division: ZeroDivision,
+    zero_division: ZeroDivision = LEFT_OUT,
 ) -> NDArray[np.float64]:
-    """Score each draw (D,); NaN where it cannot be scored."""
+    """Score each draw, pooled.
+
+    Args:
+        per_site: S confusion matrices (K, K), rows the truth.
+        times: (D, S), how often each is drawn.
+        metric: one of ``METRICS``.
+        index: the class scored; None for the mean over all classes but the background.
+        zero_division: as in ``scores``.
+
+    Returns:
+        (D,); NaN where a draw cannot be scored.
+    """
     if not len(times):
         return np.zeros(0)
     stack = np.stack(list(per_site)).astype(np.float64)  # (S, K, K)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -133,3 +134,17 @@ def test_cutting_a_moved_plane():
     far = Alignment(np.array([[1.0, 0, 100], [0, 1, 0]]), "accepted")
     assert not cut_moved(mask, window, far).any()
     assert np.array_equal(cut_moved(mask, window, unaligned("off")), mask[window])
+
+
+def test_cutting_after_a_turn_equals_moving_the_whole(polygons):
+    mask = polygons(count=1)[0]
+    moved = Alignment(similarity(1.06, 4, (5, -3)), "accepted")
+    whole = cv2.warpAffine(mask.astype(np.uint8), moved.matrix, (320, 240), flags=cv2.INTER_NEAREST)
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    before = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    window = moved_window(before, moved, mask.shape)
+    cut = cut_moved(mask, window, moved)
+    assert (cut != whole[window].astype(bool)).mean() < 0.002  # OpenCV rounds places to 1/32 px
+    outside = whole.copy()
+    outside[window] = 0
+    assert not outside.any()
