@@ -47,6 +47,7 @@ def test_points_and_boxes_in_map_coordinates_give_a_geopackage(run, tmp_path):
     assert (code, err) == (0, "")
     assert "1  point:" in said
     assert "2  box:" in said
+    assert said.splitlines()[-1] == f"Written: {out}, {tmp_path / 'm.tif'}, {tmp_path / 'p.png'}"
     frame = gpd.read_file(out)
     assert list(frame["prompt"]) == ["point", "box"]
     assert frame.area.iloc[0] / 1e4 == pytest.approx(frame["area_ha"].iloc[0], rel=3e-3)
@@ -70,6 +71,22 @@ def test_lon_lat_json_and_a_file_of_polygons(run, tmp_path):
     assert value["crs"] == fakes.UTM
     assert [f["id"] for f in value["features"]] == ["1", "2"]
     assert [f["properties"]["prompt"] for f in value["features"]] == ["point", "polygon"]
+
+
+def test_of_a_register_the_polygons_on_the_scene_are_asked_for(run, tmp_path):
+    here = shapely.Polygon([fakes.to_map(*xy) for xy in ((20, 16), (52, 17), (40, 44))])
+    away = shapely.affinity.translate(here, 70_000, 5_000)
+    further = shapely.affinity.translate(here, -90_000, 0)
+    register = gpd.GeoDataFrame(geometry=[away, here, further], crs=fakes.UTM)
+    register.to_file(tmp_path / "all.gpkg")
+    code, said, err = run("--polygons", tmp_path / "all.gpkg", "--json")
+    assert code == 0
+    assert [f["id"] for f in json.loads(said)["features"]] == ["2"]  # as counted in the file
+    assert "2 of 3 polygons lie outside the scene and are left out" in err
+    register.iloc[[0, 2]].to_file(tmp_path / "away.gpkg")
+    code, said, err = run("--polygons", tmp_path / "away.gpkg")
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert "the polygon of prompt 1 lies outside the scene" in err
 
 
 def test_together_exclude_and_commas(run):
@@ -107,6 +124,7 @@ def test_a_session_answers_lines_and_writes_at_the_end(run, monkeypatch, tmp_pat
     [
         ([], "nothing is pointed at"),
         (["--point", "5"], "--point 5: needs 2 numbers"),
+        (["--point", "--pixels"], "--point needs 2 numbers, not 0"),
         (["--point", "a", "b"], "--point a b: needs 2 numbers"),
         (["--box", "9", "9", "3", "3", "--pixels"], "is reversed or has no area"),
         (["--box", "1", "2", "3"], "needs 4 numbers"),

@@ -41,7 +41,7 @@ class _JoinsNumbers(TyperCommand):
                 numbers.append(words.pop(0))
                 if "," in numbers[-1]:  # all of them in one word
                     break
-            joined += [" ".join(numbers)] if numbers else []
+            joined += [" ".join(numbers)] if word in _NUMBERS else []
         return super().parse_args(ctx, joined)
 
 
@@ -176,11 +176,11 @@ class _Request:
         """Whether anything is pointed at."""
         return bool(self.points or self.boxes or self.polygons)
 
-    def prompts(self, scene_crs: Any) -> "list[ScenePrompts]":  # noqa: ANN401 - pyproj's, not loaded yet
+    def prompts(self, asked: "PromptSession") -> "list[ScenePrompts]":
         """Make prompts; coordinates are the scene's where nothing else is said."""
         from headframe.engine.prompting import prompts_of, prompts_of_file
 
-        crs = None if self.pixels else self.crs or scene_crs
+        crs = None if self.pixels else self.crs or asked.crs
         made = []
         if self.points or self.boxes:
             made.append(
@@ -194,7 +194,8 @@ class _Request:
             )
         if self.polygons is not None:
             first = 1 + sum(len(part.objects) for part in made)
-            made.append(prompts_of_file(self.polygons, layer=self.layer, first=first))
+            read = prompts_of_file(self.polygons, layer=self.layer, first=first)
+            made.append(asked.on_scene(read))
         return made
 
 
@@ -217,16 +218,23 @@ class _Outputs:
             if path is not None and path.suffix.lower() not in suffixes:
                 raise OutputError(f"{option} {path}: must end in {suffixes[0]}.")
 
-    def write(self, found: "list[PromptedMask]", asked: "PromptSession", pointed: Any) -> None:  # noqa: ANN401 - prompts in pixels
-        """Write the files that are wanted."""
+    def write(
+        self,
+        found: "list[PromptedMask]",
+        asked: "PromptSession",
+        pointed: Any,  # noqa: ANN401 - prompts in pixels
+    ) -> list[Path]:
+        """Write the files that are wanted, and name them."""
         from headframe.engine.prompting import write_mask, write_picture, write_polygons
 
         if self.out is not None:
             write_polygons(self.out, found, asked.crs)
         if self.mask is not None:
             write_mask(self.mask, found, asked.embeddings.scene)
-        if self.picture is not None and found:
-            write_picture(self.picture, found, pointed, asked.embeddings)
+        picture = self.picture if found else None
+        if picture is not None:
+            write_picture(picture, found, pointed, asked.embeddings)
+        return [path for path in (self.out, self.mask, picture) if path is not None]
 
 
 @dataclass(frozen=True)
@@ -260,7 +268,7 @@ def _run(
         progress() as shown,
     ):
         asked = PromptSession(embeddings, options=options.answer)
-        prompts = request.prompts(asked.crs)
+        prompts = request.prompts(asked)
         pointed = [pixel for one in prompts for pixel in asked.to_pixels(one)]
         if everything:
             computed = embeddings.fill(progress=shown)
@@ -271,9 +279,12 @@ def _run(
             told = list(_conversation(asked))
             found += [mask for mask, _ in told]
             pointed += [pixel for _, pixel in told]
-        outputs.write(found, asked, pointed)
-    if not session:
-        _tell(found, as_json=outputs.as_json, crs=asked.crs)
+        written = outputs.write(found, asked, pointed)
+    if session:
+        return
+    _tell(found, as_json=outputs.as_json, crs=asked.crs)
+    if written and not outputs.as_json:
+        say(f"Written: {', '.join(map(str, written))}")
 
 
 def _conversation(asked: "PromptSession") -> "Iterator[tuple[PromptedMask, PixelPrompt]]":
@@ -316,7 +327,8 @@ def _numbers(option: str, words: list[str] | None) -> list[list[float]]:
         except ValueError as exc:
             raise InputError(f"{option} {word}: needs {count} numbers.") from exc
         if len(values) != count:
-            raise InputError(f"{option} {word}: needs {count} numbers, not {len(values)}.")
+            said = f"{option} {word}: " if word else f"{option} "
+            raise InputError(f"{said}needs {count} numbers, not {len(values)}.")
         read.append(values)
     return read
 

@@ -194,8 +194,9 @@ def _true_shapes(path: Path, crs: CRS) -> list[BaseGeometry]:
 
 
 def _is_polygon(shape: BaseGeometry | None) -> bool:
-    polygon = shape is not None and shape.geom_type in ("Polygon", "MultiPolygon")
-    return polygon and not shape.is_empty
+    if shape is None or shape.is_empty:
+        return False
+    return shape.geom_type in ("Polygon", "MultiPolygon")
 
 
 def _truth_of(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headframe.core.errors import BundleError, InputError
+from headframe.core.errors import BundleError, InputError, UnknownNameError
 from headframe.core.modelspec import InputSpec
 from headframe.engine.bases import base_state, find_base
 from headframe.engine.bundle import DESCRIPTION, load_bundle, normalise, shipped_bundles
@@ -131,8 +131,12 @@ def _is_bundle(source: str) -> bool:
 
 
 def _of_base(source: str) -> Prompter:
-    base = find_base(source)
-    sam = build_sam(base.architecture, state=base_state(base))
+    try:
+        base = find_base(source)
+    except UnknownNameError as exc:
+        shipped = ", ".join(shipped_bundles())
+        raise UnknownNameError(f"{exc} It is no bundle either; shipped are {shipped}.") from exc
+    sam = build_sam(base.architecture, state=base_state(base), source=source)
     medical = base.architecture == "litemedsam"  # trained with boxes alone
     return Prompter(
         name=base.name,

@@ -1,9 +1,10 @@
 """A scene that answers prompts, one after the other."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import shapely
@@ -12,7 +13,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 from shapely.geometry import shape as geojson_shape
 
-from headframe.core.errors import CrsError, FormatError, InputError
+from headframe.core.errors import CrsError, FormatError, GeometryError, InputError
 from headframe.core.progress import SILENT, Progress
 from headframe.engine.prompting.answering import AnswerOptions, answer
 from headframe.engine.prompting.embeddings import CacheOptions, SceneEmbeddings
@@ -29,6 +30,8 @@ from headframe.engine.prompting.prompts import (
 )
 from headframe.geo.area import GridMeasure
 from headframe.io.scene import SceneOptions
+
+_LOG = logging.getLogger("headframe")
 
 Exchange = tuple[dict[str, Any], PromptedMask | None, PixelPrompt | None]
 """What is said to one line of a conversation."""
@@ -97,6 +100,33 @@ class PromptSession:
     def to_pixels(self, prompts: ScenePrompts) -> tuple[PixelPrompt, ...]:
         """Bring prompts into pixels of the scene; errors as ``ask``."""
         return tuple(self._frame.to_pixels(prompt, prompts.crs) for prompt in prompts.objects)
+
+    def on_scene(self, prompts: ScenePrompts) -> ScenePrompts:
+        """Leave out what lies outside the scene, with a warning: a register of many mines.
+
+        Raises:
+            GeometryError: all of it does.
+            CrsError: none of it can be brought to the scene.
+        """
+        kept: list[ObjectPrompt] = []
+        first: GeometryError | CrsError | None = None
+        for prompt in prompts.objects:
+            try:
+                self._frame.to_pixels(prompt, prompts.crs)
+            except (GeometryError, CrsError) as exc:
+                first = first or exc
+            else:
+                kept.append(prompt)
+        if first is not None and not kept:
+            raise first
+        if left := len(prompts.objects) - len(kept):
+            _LOG.warning(
+                "%s: %d of %d polygons lie outside the scene and are left out.",
+                self.embeddings.scene.source,
+                left,
+                len(prompts.objects),
+            )
+        return replace(prompts, objects=tuple(kept))
 
     def converse(self, lines: Iterable[str]) -> Iterator[Exchange]:
         """Answer prompts that come as JSON, one a line, as they come.

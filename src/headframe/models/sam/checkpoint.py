@@ -102,19 +102,20 @@ def ours_from_authors(
     if missing:
         raise FormatError(
             f"{source}: {len(missing)} of {len(own)} tensors are missing, {missing[0]!r} the "
-            "first. Choose the base that the file holds."
+            "first. Choose the base that the file holds, or copy the file again."
         )
     unexpected = [key for key in found if key not in own]
     if unexpected:
         raise FormatError(
             f"{source}: {len(unexpected)} tensors are unexpected, {unexpected[0]!r} the first. "
-            "Choose the base that the file holds."
+            "Choose the base that the file holds, or copy the file again."
         )
     for key, value in own.items():
         if found[key].shape != value.shape:
             raise FormatError(
                 f"{source}: {key!r} has shape {tuple(found[key].shape)}, the network needs "
-                f"{tuple(value.shape)}. Choose the base that the file holds."
+                f"{tuple(value.shape)}. Choose the base that the file holds, or copy the file "
+                "again."
             )
     return found
 

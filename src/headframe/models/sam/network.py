@@ -242,7 +242,11 @@ def _freeze_frequencies(embedding: SamPositionalEmbedding) -> None:
 
 
 def build_sam(
-    base: str, *, bands: Sequence[str] = RGB, state: Mapping[str, Tensor] | None = None
+    base: str,
+    *,
+    bands: Sequence[str] = RGB,
+    state: Mapping[str, Tensor] | None = None,
+    source: str | None = None,
 ) -> Sam:
     """Build a SAM.
 
@@ -252,6 +256,7 @@ def build_sam(
             blue, the patch embedding is inflated (``models.inflate``) after loading.
         state: tensors under their authors' names, for red, green and blue
             (``checkpoint.ours_from_authors``); None for a random start.
+        source: where ``state`` comes from, for messages.
 
     Raises:
         UnknownNameError: no such base.
@@ -261,7 +266,7 @@ def build_sam(
         raise UnknownNameError.of("SAM base", base, BASES)
     sam = Sam(base)
     if state is not None:
-        load_sam(sam, state, source=f"weights of {base}")
+        load_sam(sam, state, source=source or f"weights of {base}")
     spread_stem(sam.encoder, bands)
     sam.bands = tuple(bands)
     return sam
