@@ -7,6 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headframe"
 _ROOM = re.compile(r"^<!-- modules of (\w+) -->$", re.MULTILINE)
 _RESULTS = re.compile(r"^<!-- results (\S+) -->$", re.MULTILINE)
+_SCORES = ("low", "high", "precision", "recall")
 _PICTURE = re.compile(r"^<!-- picture (\S+): (.+) -->$", re.MULTILINE)
 
 
@@ -28,16 +29,18 @@ def on_page_markdown(markdown, page, config, **_):
 def _table(path):
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    lines = [
-        "| | IoU | 95 % over sites | runs | lowest-highest run | precision | recall | M parameters | s |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    several = any(int(r["runs"]) > 1 for r in rows)
+    adapted = any("trained_m" in r for r in rows)
+    head = ["", "IoU", "95 % over sites", "precision", "recall", "M parameters"]
+    head += ["M trained", "s"] * adapted + ["runs", "their IoU"] * several
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in rows:
-        spread = f"{r['run_min']}-{r['run_max']}" if int(r["runs"]) > 1 else ""
-        lines.append(
-            f"| {r['what']} | **{r['iou']}** | {r['low']}-{r['high']} | {r['runs']} | {spread} "
-            f"| {r['precision']} | {r['recall']} | {r['parameters_m']} | {r['seconds']} |"
-        )
+        low, high, precision, recall = (f"{float(r[k]):.3f}" for k in _SCORES)
+        cells = [r["what"], f"**{float(r['iou']):.3f}**", f"{low}–{high}", precision, recall]
+        cells += [r["parameters_m"]] + [r.get("trained_m", ""), r["seconds"]] * adapted
+        if several:
+            cells += [r["runs"], f"{float(r['run_min']):.3f}–{float(r['run_max']):.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
