@@ -182,4 +182,7 @@ def read_options(kind: type[_Options], values: Mapping[str, Any], *, name: str) 
         if key not in known:
             close = get_close_matches(key, known, n=1, cutoff=0.0)
             raise RecipeError(f"{name} has no option {key!r}; the closest is {close[0]!r}.")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as exc:
+        raise RecipeError(f"{name}: {exc}; correct the option's type.") from exc
