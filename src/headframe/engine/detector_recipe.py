@@ -1,7 +1,7 @@
 """Recipes of detectors: which photographs, in which light, which network, how it is trained."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +19,7 @@ class _Section(BaseModel):
 class DetectorSection(_Section):
     """The network and where its weights start."""
 
-    architecture: Literal["maskrcnn", "mask2former"] = "maskrcnn"
+    architecture: str = "maskrcnn"
     options: dict[str, Any] = Field(default_factory=dict)
     init: str = Field(
         default="imagenet",
@@ -58,6 +58,12 @@ class LightSection(_Section):
         description="times each training photograph is darkened, each time with another noise",
     )
 
+    pairs: bool = Field(
+        default=False,
+        description="the bright photograph is given beside the dark one, for networks that learn "
+        "to suppress what disturbs it (models.isd)",
+    )
+
     @model_validator(mode="after")
     def _lights(self) -> "LightSection":
         for light in (*self.train, *self.test):
@@ -72,8 +78,11 @@ class DetectorAugmentSection(_Section):
     """Random changes of a training photograph."""
 
     mirror: bool = True
-    scale: float = Field(
-        default=1.25, ge=1, description="enlarged or reduced by up to this, evenly in the logarithm"
+    zoom: float = Field(
+        default=1.25,
+        ge=1,
+        le=4,
+        description="a window is cut whose sides are divided by 1 to this, evenly drawn",
     )
     gain: float = Field(default=0.0, ge=0, lt=1, description="brightness, +- this share")
 

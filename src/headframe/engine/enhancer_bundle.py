@@ -1,15 +1,15 @@
 """Enhancers on disk: a folder with ``enhancer.json`` and weights, or the authors' own file."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from headframe.core.errors import BundleError, InputError, MissingFileError, UnknownNameError
+from headframe.engine.description import fill_network, read_description
 from headframe.engine.enhancing import (
     BASELINES,
     EnhanceOptions,
@@ -101,23 +101,9 @@ def read_enhancer(folder: Path) -> EnhancerBundle:
         BundleError: either is damaged, or they do not fit each other.
     """
     path = folder / DESCRIPTION
-    if not path.is_file():
-        raise MissingFileError(f"{folder}: no {DESCRIPTION} in it, so it is no enhancer.")
-    try:
-        told = _Description.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where}: {first['msg']}.") from exc
-    except (ValueError, OSError) as exc:
-        raise BundleError(f"{path}: not a valid description ({exc}).") from exc
+    told = read_description(_Description, path, what="enhancer")
     network = KinDEnhancer(KinDOptions(**told.network.model_dump()))
-    tensors = load_tensors(folder / WEIGHTS)
-    try:
-        network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except RuntimeError as exc:
-        reason = str(exc).splitlines()[-1].strip()
-        raise BundleError(f"{folder / WEIGHTS}: does not fit {DESCRIPTION} ({reason}).") from exc
+    fill_network(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     use = EnhanceOptions(**told.use.model_dump())
     return EnhancerBundle(told.name, network, use, told.metrics, told.training)
 
