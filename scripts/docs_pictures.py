@@ -8,7 +8,7 @@ import csv
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,9 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
+from scipy import ndimage
 
+from headframe.core.detections import Detections, boxes_of
 from headframe.core.errors import HeadframeError
 from headframe.core.modelspec import InputSpec
 from headframe.datasets.drawn.landscape import draw_landscape
@@ -26,6 +28,7 @@ from headframe.engine.prediction import score_chip
 from headframe.geo.window import Window
 from headframe.io.scene import SceneOptions, open_scene
 from headframe.surface.assist import assist
+from headframe.underground.fusion import FusionOptions, fuse
 
 plt.switch_backend("Agg")  # no window
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,6 +175,33 @@ def write_landscape(path: Path) -> Path:
     return path
 
 
+def fusion() -> None:
+    """The steps of fusion on a drawn miner: a coarse mask, and a sharp one that strays."""
+    rows, cols = np.mgrid[:240, :200]
+    head = (rows - 50) ** 2 + (cols - 100) ** 2 < 26**2
+    body = (abs(cols - 100) < 22 + (rows - 70) * 0.22) & (rows > 70) & (rows < 212)
+    person = head | body
+    soft = ndimage.zoom(ndimage.zoom(person.astype(float), 28 / 240, order=1), 240 / 28, order=1)
+    soft = np.pad(soft, [(0, 240 - soft.shape[0]), (0, 200 - soft.shape[1])], mode="edge")
+    soft = ndimage.gaussian_filter(soft, 4)
+    grain = np.random.default_rng(2).random(person.shape) < 0.01
+    lamp = (rows > 150) & (rows < 170) & (cols > 110) & (cols < 185)
+    strayed = ((person | lamp) & ~grain) | (grain & (cols < 40))
+    both = [
+        Detections(boxes_of(m[None]), np.ones(1, np.int64), np.ones(1, np.float32), m[None])
+        for m in (soft > 0.5, strayed)
+    ]
+    bare = FusionOptions(align=False, close=False, open_=False)
+    ways = [
+        ("intersection", bare),
+        ("closed and opened", FusionOptions(align=False, kernel_px=21)),
+        ("boundary: SAM near the outline", replace(bare, method="boundary", band=0.1)),
+    ]
+    panels = [("drawn", person), ("Mask R-CNN's", soft > 0.5), ("SAM's", strayed)]
+    panels += [(name, fuse(*both, options=o).detections.masks[0]) for name, o in ways]
+    save("fusion.png", [(name, mask.astype(np.float32)) for name, mask in panels], columns=6)
+
+
 def results() -> None:
     """One picture of bars for every table of measured figures."""
     for path in sorted((ROOT / "docs" / "results").glob("*.csv")):
@@ -200,6 +230,7 @@ def main() -> None:
         scene,
         mapped,
         assisted,
+        fusion,
         results,
     )
     shutil.rmtree(PICTURES, ignore_errors=True)
