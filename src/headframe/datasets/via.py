@@ -79,6 +79,7 @@ def write_via(
     *,
     class_key: str = "class",
     regions_as: str = "list",
+    indent: int | None = 2,
 ) -> int:
     """Write an annotation file that VIA 2 imports.
 
@@ -91,6 +92,7 @@ def write_via(
         path: JSON.
         class_key: key that holds the class of regions that did not come from VIA.
         regions_as: ``list`` (VIA 2) or ``dict`` (VIA 1 and early 2).
+        indent: of the JSON; None writes one line, for sets of many corners.
 
     Returns:
         How many regions were written.
@@ -109,7 +111,7 @@ def write_via(
             "regions": listed,
             "file_attributes": via.get("file_attributes", {}),
         }
-    write_json(path, out)
+    write_json(path, out, indent=indent)
     return count
 
 

@@ -84,10 +84,11 @@ def writing_into(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Write ``value`` as indented UTF-8 JSON, all or nothing."""
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401 - any JSON value
+    """Write ``value`` as UTF-8 JSON, all or nothing; on one line where ``indent`` is None."""
+    told = json.dumps(value, indent=indent, ensure_ascii=False)
     with replacing(path) as part:
-        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(told + "\n", encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
