@@ -6,10 +6,12 @@ Examples:
     headframe underground import via.json --images frames --out instances.json
     headframe underground export instances.json --as yolo --out labels
     headframe underground darken photographs --light 0.03 --out dark
+    headframe underground draw --images 60 --tunnels 12 --out drawn
 """
 
 import typer
 
+from headframe.cli.underground_draw import draw
 from headframe.cli.underground_frames import filter_command, frames
 from headframe.cli.underground_labels import export_labels, import_labels
 from headframe.cli.underground_light import darken, train_enhancer
@@ -20,4 +22,5 @@ app.command("filter")(filter_command)
 app.command("import")(import_labels)
 app.command("export")(export_labels)
 app.command("darken")(darken)
+app.command("draw")(draw)
 app.command("train-enhancer")(train_enhancer)
