@@ -180,6 +180,16 @@ def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch
     assert again == json.loads((tmp_path / "cut" / "result.json").read_text())
 
 
+@pytest.mark.parametrize(
+    "changes", [{"train": {"precision": "bf16-mixed"}}, {"light": {"pairs": 1}}]
+)
+def test_half_precision_and_pairs_train(folder, tmp_path, changes):
+    found = train_detector(recipe(folder, **changes), out=tmp_path / "run", accelerator="cpu")
+    assert found["steps"] == 4
+    weights = read_detector(tmp_path / "run").network.state_dict().values()
+    assert all(torch.isfinite(value).all() for value in weights)
+
+
 def test_training_goes_on_from_a_run(folder, tmp_path):
     train_detector(recipe(folder), out=tmp_path / "first", accelerator="cpu")
     more = {"options": OPTIONS, "init": str(tmp_path / "first")}

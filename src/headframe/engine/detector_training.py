@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from headframe import __version__
 from headframe.core.errors import DatasetError, JobError, OutputError, RecipeError
@@ -39,6 +39,7 @@ from headframe.engine.run import CHECKPOINT
 from headframe.engine.runlog import RunLog
 from headframe.engine.weights import load_checkpoint, save_checkpoint
 from headframe.io.files import write_json
+from headframe.models.detector import Detector
 
 RECIPE = "recipe.yaml"
 RESULT = "result.json"
@@ -198,7 +199,10 @@ class _DetectorRun:
         self.recipe = recipe
         self.out = out
         self.fabric = fabric
-        self.plain = network.train()
+        self.plain = network.to(memory_format=torch.channels_last).train()
+        if not isinstance(network, Detector):
+            raise RecipeError(f"{recipe.detector.architecture} is no detector.")
+        self.detector = network
         optimizer = build_optimizer(network, recipe.train)
         self.schedule = build_schedule(optimizer, recipe.train)
         self.network, self.optimizer = fabric.setup(network, optimizer)
@@ -261,11 +265,12 @@ class _DetectorRun:
         # which boxes are sampled, too, is a function of seed and step
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
         clean = [sample.clean for sample in batch if sample.clean is not None]
-        terms: dict[str, Tensor] = self.network(
-            [sample.image for sample in batch],
-            [sample.target for sample in batch],
-            **({"clean": clean} if clean else {}),
-        )
+        with self.fabric.autocast():  # Fabric's own call would take the targets apart
+            terms = self.detector.forward_train(
+                [sample.image for sample in batch],
+                [sample.target for sample in batch],
+                clean=clean or None,
+            )
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         value = loss.detach().item()
         if not math.isfinite(value):
