@@ -1,5 +1,6 @@
 """Mask2Former (Cheng et al. 2022) of transformers behind the two calls of a detector."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -205,12 +206,18 @@ class Mask2Former(nn.Module):
 
 def _config(options: Mask2FormerOptions, classes: int) -> Mask2FormerConfig:
     kind, body, head = _SIZES[options.size]
-    return Mask2FormerConfig(
-        backbone_config=kind(out_features=_STAGES, **body),
-        num_queries=options.queries,
-        num_labels=classes,
-        **head,
-    )
+    logger = logging.getLogger(Mask2FormerConfig.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of ResNet, which the paper has, to everyone's stderr
+    try:
+        return Mask2FormerConfig(
+            backbone_config=kind(out_features=_STAGES, **body),
+            num_queries=options.queries,
+            num_labels=classes,
+            **head,
+        )
+    finally:
+        logger.setLevel(level)
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], *, size: str) -> None:
