@@ -116,6 +116,25 @@ def test_no_frame_or_object_hears_of_another(sam):
         assert not torch.allclose(shared[1:], masks[1:], atol=1e-3)
 
 
+@pytest.mark.parametrize("multimask", [False, True])
+def test_objects_of_one_image_are_decoded_at_once_as_one_by_one(sam, multimask):
+    """Prompts without masks share the image's projections; several frames go the authors' way."""
+    height, width = (side // sam.stride for side in SIDES[sam.base])
+    embedding = torch.randn(1, 256, height, width, generator=torch.Generator().manual_seed(2))
+    boxes = torch.tensor([[1.0, 2, 20, 30], [5, 5, 9, 40], [0, 0, 30, 12]])
+    points = boxes.view(3, 2, 2).flip(1)
+    labels = torch.tensor([[1, 0], [1, 1], [1, -1]])
+    for prompts in (Prompts(boxes=boxes), Prompts(points, labels), Prompts(points, labels, boxes)):
+        with torch.inference_mode():
+            masks, quality = sam.decode(embedding, prompts, multimask=multimask)
+            repeated = embedding.expand(3, -1, -1, -1)
+            wanted, scores = sam.decode(repeated, prompts, multimask=multimask)
+        assert masks.shape == (3, 3 if multimask else 1, 4 * height, 4 * width)
+        torch.testing.assert_close(masks, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(quality, scores, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(masks[:1], masks[1:2], atol=1e-3)
+
+
 def test_gradients_reach_every_weight_of_the_encoder(sam):
     masks, quality = sam.decode(sam.encode(_frames(sam, 1)), _three(sam), multimask=True)
     (masks.square().mean() + quality.sum()).backward()
