@@ -35,6 +35,16 @@ def test_untrained_it_is_plain_sam_to_the_bit(network):
     assert network.table.weight.shape == (3, 256)
 
 
+def test_a_token_of_zeros_would_not_be_nothing(network):
+    with torch.inference_mode():
+        embedding = network.encode(frames())
+        plain, _ = network.sam.decode(embedding, Prompts(boxes=BOXES))
+        with_zeros, _ = network.sam.decode(
+            embedding, Prompts(boxes=BOXES), tokens=torch.zeros(3, 1, 256)
+        )
+    assert not torch.allclose(plain, with_zeros, atol=1e-4)
+
+
 def test_a_class_is_one_token_after_the_corners(network, monkeypatch):
     with torch.no_grad():
         network.table.weight[1] = torch.linspace(-1, 1, 256)
