@@ -78,6 +78,19 @@ def test_photographs_without_objects_and_with_one_pixel():
         total.backward()
 
 
+def test_half_precision():
+    net = build().train()
+    image, target = draw(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = net.forward_train([image], [target])
+    total = sum(losses.values())
+    total.backward()
+    assert bool(torch.isfinite(total))
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = net.detect([image])
+    assert found.logits.dtype == np.float32
+
+
 def test_what_is_found_agrees():
     net = build()
     image, _ = draw(5, height=70, width=100)

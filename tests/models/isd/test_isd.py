@@ -153,7 +153,7 @@ def body_of(name):
     return timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("name", ["resnet26", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["resnet26", "resnet10t", "tf_efficientnet_lite0"])
 def test_bodies_keep_their_shapes_and_train(name):
     torch.manual_seed(0)
     body = body_of(name)

@@ -247,6 +247,24 @@ def test_frozen_norms_have_nothing_to_learn():
     assert not [k for k, _ in net.named_parameters() if ".bn" in k]
 
 
+@pytest.mark.parametrize("isd", [False, True])
+def test_half_precision_and_another_layout(isd):
+    net = build(replace(TINY, adaptive_downsampling=isd, smooth_blocks=isd))
+    net = net.to(memory_format=torch.channels_last).train()
+    images, targets = map(list, zip(draw(1), draw(2), strict=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = net.forward_train(images, targets, clean=images if isd else None)
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    sum(losses.values()).backward()
+    grads = [p.grad for p in net.parameters() if p.grad is not None]
+    assert all(bool(torch.isfinite(grad).all()) for grad in grads)
+    assert net.rpn.anchor_generator.cell_anchors[0].dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = net.detect(images[:1])
+    assert found.boxes.dtype == np.float32
+    assert len(found) == 0 or not np.array_equal(found.boxes, found.boxes.astype(np.float16))
+
+
 def test_its_own_mask_loss_is_torchvisions():
     generator = torch.Generator().manual_seed(0)
     logits, target = torch.randn(2, 5, 8, 8, generator=generator)

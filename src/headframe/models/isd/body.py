@@ -29,9 +29,7 @@ def add_adaptive_downsampling(body: nn.Module) -> None:
     """
     for holder, name in _halving_stages(body)[-3:]:
         stage = holder.get_submodule(name)
-        strided = [m for m in stage.modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1]
-        for conv in strided:
-            conv.stride = (1, 1)
+        _stop_halving(stage)
         first = next(m for m in stage.modules() if isinstance(m, nn.Conv2d))
         down = AdaptiveDownsampling(first.in_channels)
         setattr(holder, name, nn.Sequential(OrderedDict(down=down, stage=stage)))
@@ -62,6 +60,16 @@ def add_smooth_blocks(body: nn.Module) -> None:
         ]
         for parent, child_name, child in places:
             setattr(parent, child_name, SmoothConv(child))
+
+
+def _stop_halving(stage: nn.Module) -> None:
+    """Set strides of convolutions to 1 and take averaging of shortcuts (ResNet-D) out, in place."""
+    for parent in list(stage.modules()):
+        if isinstance(parent, nn.Conv2d):
+            parent.stride = (1, 1)
+        for name, child in parent.named_children():
+            if isinstance(child, nn.AvgPool2d):
+                setattr(parent, name, nn.Identity())
 
 
 def _named_stages(body: nn.Module) -> list[tuple[nn.Module, str]]:

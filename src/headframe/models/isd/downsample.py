@@ -54,5 +54,5 @@ class AdaptiveDownsampling(nn.Module):
         weights = (logits * scale).softmax(dim=3)  # (N, G, C / G, 9, h, w)
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         taps = F.unfold(padded, 3, stride=self.stride).view_as(weights)
-        out: Tensor = (weights * taps).sum(dim=3).view(count, channels, height, width)
+        out: Tensor = (weights * taps).sum(dim=3).reshape(count, channels, height, width)
         return out

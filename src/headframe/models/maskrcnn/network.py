@@ -148,6 +148,15 @@ class MaskRCNN(nn.Module):
         return [_detections(one, inner, size, soft=soft) for one, inner in results]
 
 
+class _ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
+    """torchvision's, but float32 even under autocast: boxes are made in the type of its moves."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Score and move the anchors of each level (N, C, H, W)."""
+        scores, moves = super().forward(x)
+        return [score.float() for score in scores], [move.float() for move in moves]
+
+
 def _proposals(options: MaskRCNNOptions) -> RegionProposalNetwork:
     """Build the first stage with torchvision's thresholds."""
     sizes = tuple((options.anchor_px * 2**level,) for level in range(_SCALES))
@@ -155,7 +164,7 @@ def _proposals(options: MaskRCNNOptions) -> RegionProposalNetwork:
     kept = {"training": 2 * options.proposals, "testing": options.proposals}
     return RegionProposalNetwork(
         anchors,
-        RPNHead(options.width, len(_RATIOS)),
+        _ProposalHead(options.width, len(_RATIOS)),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=256,

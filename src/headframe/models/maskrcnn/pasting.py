@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 LIMIT = 1e-4
@@ -34,22 +33,26 @@ def paste_masks(
     masks = np.zeros((count, height, width), np.bool_)
     floor = math.log(LIMIT / (1 - LIMIT))
     logits = np.full((count, height, width), floor, np.float32) if soft else None
+    cut = probabilities.float().cpu().numpy()  # no tensors: autocast would make them coarse
     for number, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
         across, columns = _stretch(x0, x1, side=width, cells=cells)
         down, rows = _stretch(y0, y1, side=height, cells=cells)
-        values = down @ probabilities[number].cpu().float() @ across.T  # (rows, columns)
-        masks[number, rows, columns] = (values > 0.5).numpy()
+        values = down @ cut[number] @ across.T  # (rows, columns)
+        masks[number, rows, columns] = values > 0.5
         if logits is not None:
-            logits[number, rows, columns] = values.logit(eps=LIMIT).numpy()
+            values = values.clip(LIMIT, 1 - LIMIT)
+            logits[number, rows, columns] = np.log(values / (1 - values))
     return masks, logits
 
 
-def _stretch(low: float, high: float, *, side: int, cells: int) -> tuple[Tensor, slice]:
+def _stretch(
+    low: float, high: float, *, side: int, cells: int
+) -> tuple[npt.NDArray[np.float32], slice]:
     """Weights (pixels, cells) of bilinear interpolation along one axis, and which pixels."""
     first = min(max(math.ceil(low - 0.5), 0), side - 1)
     last = min(max(math.ceil(high - 0.5), first + 1), side)
-    centres = torch.arange(first, last) + 0.5
+    centres = np.arange(first, last) + 0.5
     place = (centres - low) / max(high - low, 1e-6) * cells - 0.5
-    place = place.clamp(0, cells - 1)
-    weights = (1 - (place[:, None] - torch.arange(cells)).abs()).clamp_min(0)
-    return weights, slice(first, last)
+    place = place.clip(0, cells - 1)
+    weights = (1 - np.abs(place[:, None] - np.arange(cells))).clip(0, None)
+    return weights.astype(np.float32), slice(first, last)
