@@ -83,6 +83,20 @@ def test_what_is_taken_away_shows_what_it_hid():
     assert (names == behind)[~moved].all()
 
 
+@pytest.mark.parametrize("tunnel", range(3))
+def test_a_walking_camera_does_not_jump(tunnel):
+    site = make_site(1, tunnel)
+    plan = make_plan(site, 0, moving=True)
+    places = []
+    for step in range(60):
+        camera = stage(site, plan, size=(8, 8), seconds=step / 10).camera
+        assert any(cell.holds(camera.position, by=0.1) for cell in site.cells)
+        places.append(camera.position)
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert steps.max() < 0.45
+    assert steps.sum() > 1.0
+
+
 def test_each_class_is_often_there():
     seen = dict.fromkeys(CLASSES, 0)
     count = 0

@@ -12,7 +12,7 @@ from headframe.datasets.drawn.tunnel.stone import Dressed
 
 _ALONG, _ACROSS = (np.array(v, np.float32) for v in ((0.8, 0.3, 0.6), (-0.3, 0.9, 0.35)))
 _GRAIN_M = 1.9
-_CLOTH, _SHEET = np.float32(0.016), np.float32(0.004)
+_CLOTH, _SHEET = np.float32(0.007), np.float32(0.003)
 _LAMPS_OFF = 0.3
 _FADE_M = np.float32(9.0)
 

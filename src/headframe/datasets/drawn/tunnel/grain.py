@@ -1,6 +1,8 @@
 """Relief and mottling of rock and rubble: tileable noise, sampled wherever a ray meets it."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from headframe.datasets.drawn.tunnel.rays import Array
 
 SIDE_PX = 512
 
+_STEP, _LEVELS = 4, 3
 _ROW = 1024  # OpenCV samples no rows of 32,767 or more
 
 
@@ -24,23 +27,48 @@ class Grain:
 
     layers: Array
 
-    def at(self, u: Array, v: Array, *, side_m: float) -> Array:
+    @cached_property
+    def levels(self) -> tuple[Array, ...]:
+        """The texture, and its means over 4 x 4 and 16 x 16 pixels."""
+        sides = (SIDE_PX // _STEP**level for level in range(_LEVELS))
+        return tuple(
+            np.asarray(cv2.resize(self.layers, (n, n), interpolation=cv2.INTER_AREA), np.float32)
+            for n in sides
+        )
+
+    def at(self, u: Array, v: Array, *, side_m: float, pixel_m: Array | None = None) -> Array:
         """Sample at places in metres, (H, W) each.
 
         Args:
             u: across.
             v: along.
             side_m: how large the square is.
+            pixel_m: how much of the surface a pixel covers; what is finer is averaged. None
+                takes the texture as it is.
 
         Returns:
             (H, W, 4), float32; slopes are metres of relief a metre, for relief of 1 m.
         """
-        scale = np.float32(SIDE_PX / side_m)
-        x, y = (np.mod(place * scale, SIDE_PX).astype(np.float32) for place in (u, v))
-        sampled = cv2.remap(self.layers, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        out: Array = np.asarray(sampled, np.float32)
+        if pixel_m is None:
+            out = self._sampled(u, v, side_m=side_m, level=0)
+        else:
+            blur = np.log2(np.maximum(pixel_m * (SIDE_PX / side_m), 1)) / math.log2(_STEP)
+            out = np.zeros((*u.shape, 4), np.float32)
+            for level in range(_LEVELS):
+                share = np.clip(1 - np.abs(np.minimum(blur, _LEVELS - 1) - level), 0, 1)
+                if share.any():
+                    sampled = self._sampled(u, v, side_m=side_m, level=level)
+                    out += sampled * share[..., None].astype(np.float32)
         out[..., 1:3] /= side_m
         return out
+
+    def _sampled(self, u: Array, v: Array, *, side_m: float, level: int) -> Array:
+        texture = self.levels[level]
+        side = len(texture)
+        scale, half = np.float32(side / side_m), np.float32(0.5 - 0.5 * side / SIDE_PX)
+        x, y = (np.mod(place * scale - half, side).astype(np.float32) for place in (u, v))
+        sampled = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return np.asarray(sampled, np.float32)
 
     def scattered(self, u: Array, v: Array, *, side_m: float) -> Array:
         """Sample at places in a list, (n,) each; gives (n, 4)."""

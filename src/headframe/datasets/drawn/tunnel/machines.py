@@ -143,7 +143,9 @@ def drill_rig(shop: Shop) -> None:
     up = np.array([math.sin(lean), math.cos(lean), rng.uniform(-0.3, 0.3)])
     kit.capsule((foot - 0.6 * up, foot + 1.2 * up), 0.09, shop.paint)
     kit.capsule((foot - 0.6 * up + (0, 0, -0.13), foot + 1.3 * up + (0, 0, -0.13)), 0.035, bright)
-    kit.ball(foot + 0.25 * up + (0, 0, -0.14), (0.16, 0.24, 0.14), steel, up=up)
+    for place, radius in ((0.1, 0.13), (0.75, 0.11)):
+        body = foot + place * up + (0, 0, -0.14)
+        kit.capsule((body - 0.12 * up, body + 0.12 * up), radius, steel)
     kit.box(
         (-0.9, 0.75, -0.2),
         (-0.55, 1.15, 0.1),

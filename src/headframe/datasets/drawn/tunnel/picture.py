@@ -18,6 +18,7 @@ from headframe.datasets.drawn.tunnel.solids import Solid, draw_solids
 from headframe.datasets.drawn.tunnel.stone import Dressed, dress
 
 _CLEAR_OF_M = 0.2
+_DUCT_M = 0.15
 _SHOULDER = 0.73
 _STEEPEST = 0.35
 _MOST_LIFT_M = 0.3
@@ -82,10 +83,11 @@ def _clear_of(camera: Camera, pieces: Iterable[Solid]) -> Iterable[Solid]:
     """Leave out furniture so near to a camera that it would fill its picture."""
     for piece in pieces:
         points, radius = piece.bounds()
+        room = _CLEAR_OF_M if radius < _DUCT_M else 0.0  # a duct may run overhead
         start, axis = points[0], points[-1] - points[0]
         share = (camera.position - start) @ axis / max(float(axis @ axis), 1e-9)
         nearest = start + min(max(float(share), 0.0), 1.0) * axis
-        if float(np.linalg.norm(camera.position - nearest)) > radius + _CLEAR_OF_M:
+        if float(np.linalg.norm(camera.position - nearest)) > radius + room:
             yield piece
 
 

@@ -151,9 +151,10 @@ def _shot(rng: np.random.Generator, site: Site, *, moving: bool) -> Shot:
     along = site.length - along if back else along
     section = site.cells[site.cell_at(along)].section
     watched = not moving and rng.random() < 0.3  # a fixed camera under the roof looks down
-    high = 0.68 * section.height  # below caps, ducts and lamps
+    high = 0.6 * section.height  # below caps, ducts and lamps
     height = rng.uniform(0.85 * high, high) if watched else rng.uniform(0.6, min(1.8, high))
-    across = rng.uniform(-0.75, 0.75) * (section.half_width - 0.6)
+    aside = 0.35 if moving else 0.75  # one who walks keeps to the middle
+    across = rng.uniform(-aside, aside) * (section.half_width - 0.6)
     # one who stands aside looks back towards the middle
     toward = -0.16 * across / max(section.half_width, 1) * (-1 if back else 1)
     return Shot(

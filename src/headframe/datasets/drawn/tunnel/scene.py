@@ -23,6 +23,7 @@ _FAR_M = (9.0, 24.0)
 _STRIDE_M = 1.4
 _MOST_LAMPS = 4
 _CLEARANCE_M = 0.25
+_LOW_M = 0.6
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def stage(site: Site, plan: Plan, *, size: tuple[int, int], seconds: float = 0.0
         seconds: since the beginning, for films.
     """
     camera, along = _camera(site, plan, size, seconds)
-    cell = site.cell_at(along)
+    near = site.cell_at(along)
+    holding = (n for n in range(site.main) if site.cells[n].holds(camera.position))
+    cell = min(holding, key=lambda number: abs(number - near))
     order = sorted(range(site.main), key=lambda number: abs(number - cell))
     order += list(range(site.main, len(site.cells)))
     palette = site.palette.copy()
@@ -104,26 +107,27 @@ def stage(site: Site, plan: Plan, *, size: tuple[int, int], seconds: float = 0.0
 
 
 def _camera(site: Site, plan: Plan, size: tuple[int, int], seconds: float) -> tuple[Camera, float]:
+    """Hold the camera, nearer to the middle of the tunnel where it would be in the rock."""
     shot = plan.shot
     sign = -1 if shot.back else 1
     along = float(np.clip(shot.along + sign * shot.speed * seconds, 1.0, site.length - 1.0))
     walked = shot.speed * seconds / _STRIDE_M * 2 * math.pi
-    bob = 0.025 * math.sin(2 * walked) if shot.speed else 0.0
-    place, heading = site.locate(along, shot.across, shot.height + bob)
-    cell = site.cells[site.cell_at(along)]
-    inside = (share for share in np.linspace(1, 0, 21) if cell.holds(
-        site.locate(along, shot.across * share, 0.6 + (shot.height + bob - 0.6) * share)[0],
-        by=_CLEARANCE_M,
-    ))  # fmt: skip
-    share = next(inside, 0.0)
-    place, heading = site.locate(
-        along, shot.across * share, 0.6 + (shot.height + bob - 0.6) * share
+    bob, sway = (0.0, 0.0) if not shot.speed else (math.sin(2 * walked), math.sin(walked))
+    height = shot.height + 0.025 * bob
+    for share in np.linspace(1, 0, 41):
+        here = (shot.across * share, _LOW_M + (height - _LOW_M) * share)
+        place, heading = site.locate(along, here[0], here[1])
+        if any(cell.holds(place, by=_CLEARANCE_M) for cell in site.cells[: site.main]):
+            break
+    camera = look(
+        place,
+        heading + shot.heading + 0.012 * sway + (math.pi if shot.back else 0.0),
+        pitch=shot.pitch + 0.008 * bob,
+        roll=shot.roll + 0.012 * sway,
+        view=shot.view,
+        size=size,
     )
-    sway = 0.012 * math.sin(walked) if shot.speed else 0.0
-    heading += shot.heading + sway + (math.pi if shot.back else 0.0)
-    pitch = shot.pitch + (0.008 * math.sin(2 * walked + 1) if shot.speed else 0.0)
-    roll = shot.roll + sway
-    return look(place, heading, pitch=pitch, roll=roll, view=shot.view, size=size), along
+    return camera, along
 
 
 def _person(

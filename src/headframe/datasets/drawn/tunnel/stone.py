@@ -114,10 +114,11 @@ def dress(skinned: Skinned, camera: Camera, stone: Stone, palette: Palette) -> D
     u, v = skinned.u, skinned.v
     shift = skinned.side == END
     coarse = stone.coarse.at(u + 3.7 * shift, v, side_m=stone.block_m)
-    fine = stone.fine.at(u + 0.3 * v, v - 0.3 * u, side_m=1.3)
+    slant = np.sqrt(np.maximum(_facing(skinned, camera), 0.1))
+    pixel_m = np.asarray(skinned.depth / (camera.focal_px * slant), np.float32)
+    fine = stone.fine.at(u + 0.3 * v, v - 0.3 * u, side_m=1.3, pixel_m=pixel_m)
     side = _uneven(skinned, coarse, fine)
-    pixel_m = skinned.depth / camera.focal_px
-    clear = np.clip(0.02 / (pixel_m + 1e-4), 0, 1)  # fades what is finer than a pixel
+    clear = np.clip(0.05 / (pixel_m + 1e-4), 0, 1)  # fades what is finer than a pixel
     floor = side == FLOOR
     smooth = np.where(floor, 0.16, 0.25 if stone.lined else 1.0).astype(np.float32)
     relief = stone.relief_m * smooth
@@ -141,6 +142,13 @@ def dress(skinned: Skinned, camera: Camera, stone: Stone, palette: Palette) -> D
     corner = np.where(side == FLOOR, np.maximum(floor_gap, 0), _foot(skinned))
     dim = (0.45 + 0.55 * np.clip(corner / 0.6, 0, 1)) * (0.75 + 0.25 * coarse[..., 0])
     return Dressed(albedo, normal, gloss, relief * coarse[..., 0] * still, side, dim)
+
+
+def _facing(skinned: Skinned, camera: Camera) -> Array:
+    """Give the cosine between each ray and the surface's normal."""
+    turned = np.abs(np.einsum("ijk,ijk->ij", skinned.normal, camera.rays))
+    out: Array = turned / np.sqrt(camera.squared)
+    return out
 
 
 def _which(side: NDArray[np.int8]) -> NDArray[np.int8]:
