@@ -22,7 +22,9 @@ from scipy import ndimage
 from headframe.core.detections import Detections, boxes_of
 from headframe.core.errors import HeadframeError
 from headframe.core.modelspec import InputSpec
+from headframe.datasets.darken import DimCamera, darken_as_camera
 from headframe.datasets.drawn.landscape import draw_landscape
+from headframe.datasets.drawn.tunnel import CLASSES, draw_picture
 from headframe.engine.bundle import load_bundle, shipped_bundles
 from headframe.engine.prediction import score_chip
 from headframe.geo.window import Window
@@ -202,6 +204,25 @@ def fusion() -> None:
     save("fusion.png", [(name, mask.astype(np.float32)) for name, mask in panels], columns=6)
 
 
+def tunnels() -> None:
+    """Drawn tunnels: in good light, in a tenth of it, and what is what."""
+    inks = [(0.6, 0.4, 0.2), (0.2, 0.4, 0.8), (0.2, 0.7, 0.5), (0.9, 0.1, 0.1), (1, 0.8, 0.1)]
+    colour = np.array([*inks, (0.7, 0.2, 0.8)], np.float32)
+    panels: list[list[tuple[str, Pixels]]] = [[], [], []]
+    for tunnel in (1, 3, 5, 6, 9, 11):
+        picture = draw_picture(7, tunnel=tunnel, number=0, size=(240, 320))
+        dim = darken_as_camera(picture.bright, seed=tunnel, camera=DimCamera(light=0.1))
+        kinds = np.array([CLASSES.index(thing.category) for thing in picture.instances])
+        bright = picture.bright.astype(np.float32) / 255
+        what = 0.45 * bright + 0.55 * colour[kinds[picture.labels]]
+        dark = (dim.astype(np.float32) * 3 / 255).clip(0, 1)
+        for row, (name, shown) in zip(
+            panels, (("bright", bright), ("dark, x 3", dark), ("classes", what)), strict=True
+        ):
+            row.append((name, shown))
+    save("tunnels.png", [panel for row in panels for panel in row], columns=6)
+
+
 def results() -> None:
     """One picture of bars for every table of measured figures."""
     for path in sorted((ROOT / "docs" / "results").glob("*.csv")):
@@ -231,6 +252,7 @@ def main() -> None:
         mapped,
         assisted,
         fusion,
+        tunnels,
         results,
     )
     shutil.rmtree(PICTURES, ignore_errors=True)
