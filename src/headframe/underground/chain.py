@@ -155,15 +155,32 @@ class Chain:
             with clock.of(SAM):
                 answered = answer_boxes(self.sam, shown, asked, classes=self.options.classes)
             stages[SAM] = answered
-            done = Detections(asked.boxes, asked.labels, asked.scores, answered.masks)
-            if self.fusion is not None:
-                with clock.of(FUSE):
-                    fused = fuse(asked, answered, classes=self.numbers, options=self.fusion)
-                stages[FUSE] = done = fused.detections
-            found = self._joined(done, found)
+            with clock.of(FUSE):
+                found, fused = self.finish(found, answered)
+            if fused is not None:
+                stages[FUSE] = fused.detections
         found = Detections(found.boxes, found.labels, found.scores, found.masks)
         size = pixels.shape[1], pixels.shape[2]
         return Looked(found, stages, clock.seconds(), shown, size, fused)
+
+    def finish(self, found: Detections, answered: Detections) -> tuple[Detections, Fused | None]:
+        """Put SAM's answers, fused or not, in the place of the detector's masks.
+
+        Args:
+            found: the detector's objects, the surest first; with logits where the fusion wants
+                them.
+            answered: SAM's answers about the first of them.
+
+        Returns:
+            All objects, the surest first; and what came of fusion, None without one.
+        """
+        asked = found.select(np.arange(len(answered)))
+        done = Detections(asked.boxes, asked.labels, asked.scores, answered.masks)
+        fused = None
+        if self.fusion is not None:
+            fused = fuse(asked, answered, classes=self.numbers, options=self.fusion)
+            done = fused.detections
+        return self._joined(done, found), fused
 
     @property
     def numbers(self) -> dict[str, int]:
