@@ -116,6 +116,17 @@ def shipped_enhancers() -> tuple[str, ...]:
     return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(DESCRIPTION).is_file()))
 
 
+def find_enhancer(source: str) -> EnhancerBundle:
+    """Read a trained enhancer by its shipped name, its folder or that of its run.
+
+    Raises:
+        UnknownNameError: no enhancer of this name.
+        MissingFileError: no such folder.
+        BundleError: it is damaged.
+    """
+    return read_enhancer(_find(source))
+
+
 def load_enhancer(
     source: str, *, ratio: str | None = None, guard: bool | None = None, device: str = "auto"
 ) -> Enhancer:
