@@ -80,7 +80,7 @@ def stage(site: Site, plan: Plan, *, size: tuple[int, int], seconds: float = 0.0
     camera, along = _camera(site, plan, size, seconds)
     near = site.cell_at(along)
     holding = (n for n in range(site.main) if site.cells[n].holds(camera.position))
-    cell = min(holding, key=lambda number: abs(number - near))
+    cell = min(holding, key=lambda number: abs(number - near), default=near)
     order = sorted(range(site.main), key=lambda number: abs(number - cell))
     order += list(range(site.main, len(site.cells)))
     palette = site.palette.copy()
