@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from headframe.core.errors import (
     BundleError,
@@ -15,8 +14,6 @@ from headframe.core.errors import (
     RecipeError,
     UnknownNameError,
 )
-from headframe.datasets.coco import write_coco
-from headframe.datasets.instances import InstanceSet, LabelledImage, Region
 from headframe.engine.detector_bundle import DESCRIPTION, WEIGHTS, read_detector, save_detector
 from headframe.engine.detector_data import (
     DetectorSamples,
@@ -39,23 +36,8 @@ OPTIONS = {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64, "anc
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Six photographs with a bright square on each, and a crowd on the first."""
-    rng = np.random.default_rng(1)
-    (tmp_path / "data" / "images").mkdir(parents=True)
-    images = []
-    for number in range(6):
-        pixels = rng.integers(20, 60, (48, 56, 3), dtype=np.uint8)
-        top, left = int(rng.integers(4, 20)), int(rng.integers(4, 28))
-        pixels[top : top + 20, left : left + 16] = (220, 200, 60)
-        Image.fromarray(pixels).save(tmp_path / "data" / "images" / f"{number}.png")
-        ring = ((left, top), (left + 16, top), (left + 16, top + 20), (left, top + 20))
-        crowd = ((0, 0), (4, 0), (4, 4), (0, 4))
-        more = (Region("person", rings=(crowd,), crowd=True),) if not number else ()
-        regions = (Region("person", rings=(ring,)), *more)
-        images.append(LabelledImage(f"{number}.png", 48, 56, regions))
-    write_coco(InstanceSet(tuple(images), {"person": 1}), tmp_path / "data" / "instances.json")
-    return tmp_path / "data"
+def folder(squares):
+    return squares
 
 
 def recipe(folder, **changes):

@@ -11,6 +11,7 @@ Examples:
 
 import typer
 
+from headframe.cli.underground_detect import compare, train_detector
 from headframe.cli.underground_draw import draw
 from headframe.cli.underground_frames import filter_command, frames
 from headframe.cli.underground_labels import export_labels, import_labels
@@ -24,3 +25,5 @@ app.command("export")(export_labels)
 app.command("darken")(darken)
 app.command("draw")(draw)
 app.command("train-enhancer")(train_enhancer)
+app.command("train-detector")(train_detector)
+app.command("compare")(compare)

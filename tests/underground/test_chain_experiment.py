@@ -1,0 +1,150 @@
+"""Plans of chains: trained by folds, found, kept, scored and laid out."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+
+from headframe.cli.main import main
+from headframe.core.errors import DatasetError, MissingFileError, RecipeError
+from headframe.models.sam.classprompt import build_class_prompted_sam
+from headframe.underground import chain_experiment
+from headframe.underground.chain_experiment import compare_chains
+from headframe.underground.chain_plan import load_plan
+
+DETECTOR = {
+    "detector": {
+        "options": {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64,
+                    "anchor_px": 8, "proposals": 20, "sampled": 16, "min_score": 0.0, "most": 5},
+        "init": "none",
+    },
+    "photographs": {"categories": ["person"]},
+    "train": {"steps": 2, "batch": 2},
+}  # fmt: skip
+PLAN = {
+    "photographs": {"categories": ["person"], "short_side_px": 48},
+    "light": {"test": [1.0, 0.1]},
+    "of": 3,
+    "plain": "plain",
+    "methods": {
+        "plain": {"detector": "plain.yaml"},
+        "sam": {"detector": "plain.yaml", "sam": "tiny", "fusion": {"method": "sam"}},
+        "both": {"detector": "plain.yaml", "sam": "tiny", "fusion": {"method": "weighted"}},
+        "unstretched": {"detector": "unstretched.yaml"},
+    },
+    "figures": {"plain": {"f1": 65.0, "miou": 56.0}},
+}
+
+
+@pytest.fixture
+def plan_file(tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    sam = build_class_prompted_sam(1, base="tiny").eval()
+    monkeypatch.setattr(chain_experiment, "_sam", lambda source, classes: sam)
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(DETECTOR))
+    other = {**DETECTOR, "prepare": "none"}
+    (tmp_path / "unstretched.yaml").write_text(yaml.safe_dump(other))
+    return tmp_path / "plan.yaml"
+
+
+def test_every_method_is_scored_on_the_same_photographs(plan_file, squares, tmp_path):
+    plan, recipes = load_plan(plan_file)
+    assert list(recipes) == ["plain.yaml", "unstretched.yaml"]
+    plan = plan.with_sources([str(squares)])
+    rows = compare_chains(plan, recipes, out=tmp_path / "o", folds=[0, 2], accelerator="cpu")
+    assert [(row.method, row.light) for row in rows] == [
+        (method, light) for method in PLAN["methods"] for light in (1.0, 0.1)
+    ]
+    assert {row.report.images for row in rows} == {4}
+    found = sorted(path.name for path in (tmp_path / "o" / "found" / "sam").iterdir())
+    assert found[0] == "fold0-seed0-light0.1.json"
+    assert len(found) == 4
+    entries = json.loads((tmp_path / "o/found/plain/fold0-seed0-light1.json").read_text())
+    assert {"image_id", "category_id", "score", "bbox", "segmentation"} == set(entries[0])
+    with (tmp_path / "o" / "table.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [line["ap50_gain"] for line in table if line["method"] == "plain"] == ["0.0", "0.0"]
+    text = (tmp_path / "o" / "table.md").read_text()
+    assert "| light 1 | plain | " in text
+    assert "65.0 / 56.0 |" in text
+    assert (tmp_path / "o" / "table.png").stat().st_size > 1000
+
+
+def test_what_was_found_is_not_looked_for_again(plan_file, squares, tmp_path, monkeypatch):
+    plan, recipes = load_plan(plan_file)
+    plan = plan.with_sources([str(squares)])
+    first = compare_chains(plan, recipes, out=tmp_path / "o", folds=[1], accelerator="cpu")
+    kept = {p: p.read_bytes() for p in (tmp_path / "o" / "found").rglob("*.json")}
+
+    def never(*args, **more):
+        raise AssertionError("trained again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain_experiment, "train_detector", never)
+        again = compare_chains(plan, recipes, out=tmp_path / "o", folds=[1], accelerator="cpu")
+    assert [row.report.mean for row in first] == [
+        pytest.approx(row.report.mean, nan_ok=True) for row in again
+    ]
+    for path in kept:
+        path.unlink()
+    compare_chains(plan, recipes, out=tmp_path / "o", folds=[1], accelerator="cpu")
+    assert {p: p.read_bytes() for p in (tmp_path / "o" / "found").rglob("*.json")} == kept
+
+
+def test_plans_that_cannot_be(plan_file, squares, tmp_path):
+    def write(**changes):
+        plan_file.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
+
+    plan, recipes = load_plan(plan_file)
+    with pytest.raises(DatasetError, match="no fold 3 of 3; count from 0"):
+        compare_chains(plan, recipes, out=tmp_path / "o", folds=[3])
+    with pytest.raises(DatasetError, match="names no photographs"):
+        compare_chains(plan, recipes, out=tmp_path / "o", folds=[0])
+    write(plain="none")
+    with pytest.raises(RecipeError, match="plain is 'none'; give one of plain, sam"):
+        load_plan(plan_file)
+    write(methods={"plain": {"detector": "plain.yaml", "fusion": {}}})
+    with pytest.raises(RecipeError, match="fusion and classes need a sam"):
+        load_plan(plan_file)
+    write(methods={"plain": {"detector": "absent.yaml"}})
+    with pytest.raises(MissingFileError, match=r"absent\.yaml"):
+        load_plan(plan_file)
+    write(methods={"plain": {"detector": "plain.yaml", "sam": "tiny", "fusion": {"methd": "sam"}}})
+    plan, recipes = load_plan(plan_file)
+    plan = plan.with_sources([str(squares)])
+    with pytest.raises(RecipeError, match="fusion has no option 'methd'; the closest is 'method'"):
+        compare_chains(plan, recipes, out=tmp_path / "p", folds=[0], accelerator="cpu")
+
+
+def test_the_verbs(plan_file, squares, tmp_path, capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(["underground", *map(str, words)])
+        said = capsys.readouterr()
+        return stop.value.code, said.out, said.err
+
+    out = tmp_path / "o"
+    words = ["compare", plan_file, "--data", squares, "--only-fold", 0, "--steps", 1]
+    code, said, _ = run(*words, "--out", out, "--accelerator", "cpu", "--json")
+    assert code == 0
+    assert [row["method"] for row in json.loads(said)][::2] == list(PLAN["methods"])
+    code, said, _ = run(*words, "--out", out, "--accelerator", "cpu")
+    assert code == 0
+    assert "AP50" in said
+    run_folder = tmp_path / "run"
+    words = ["train-detector", tmp_path / "plain.yaml", "--data", squares, "--out", run_folder]
+    code, said, _ = run(*words, "--steps", 1, "--seed", 3, "--accelerator", "cpu", "--json")
+    assert code == 0
+    assert json.loads(said)["steps"] == 1
+    code, said, error = run(*words)
+    assert code == 2
+    assert "holds a run already" in error
+    code, said, _ = run(*words, "--steps", 1, "--seed", 3, "--accelerator", "cpu", "--resume")
+    assert code == 0
+    assert "Detector: " in said
+    code, _, error = run("compare", tmp_path / "none.yaml", "--out", out)
+    assert code == 2
+    assert error.count("\n") == 1
