@@ -8,14 +8,19 @@ import pytest
 import torch
 
 from headframe.core.components import CLASS_SETS
+from headframe.engine.detectors import build_detector
 from headframe.engine.experiment import TREES
 from headframe.engine.recipe import load_recipe
 from headframe.losses.build import build_loss
+from headframe.models.detector import Detector, read_options
 from headframe.models.registry import build_network, get_architecture
+from headframe.underground.chain_plan import load_plan
+from headframe.underground.fusion import FusionOptions
 
 ROOT = Path(__file__).parents[1] / "recipes"
-RECIPES = [p for p in sorted(ROOT.rglob("*.yaml")) if not p.match("dis-mine/kind-*.yaml")]
-"""All but those of enhancers, which tests/engine/test_enhance_training.py reads."""
+RECIPES = [p for p in sorted(ROOT.rglob("*.yaml")) if "dis-mine" not in p.parts]
+"""All but those of enhancers, which tests/engine/test_enhance_training.py reads, and detectors."""
+PLANS = sorted((ROOT / "dis-mine").rglob("plan*.yaml"))
 
 
 def logits(recipe):
@@ -76,3 +81,19 @@ def test_a_published_row_names_its_figures(path):
     for figure in (paper.iou, paper.recall, paper.precision, paper.accuracy):
         assert figure is not None
         assert 0 < figure < 1
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
+def test_the_detectors_of_a_plan_can_be_built(path):
+    plan, recipes = load_plan(path)
+    for method in plan.methods.values():
+        read_options(FusionOptions, method.fusion or {}, name="fusion")
+    for name, recipe in recipes.items():
+        assert recipe.photographs.categories == plan.photographs.categories, name
+        section = recipe.detector
+        classes = len(recipe.photographs.categories)
+        with torch.device("meta"):
+            network = build_detector(section.architecture, section.options, classes=classes)
+        assert isinstance(network, Detector)
+    beside = {p.name for p in path.parent.glob("*.yaml")} - {p.name for p in PLANS}
+    assert beside == set(recipes)
