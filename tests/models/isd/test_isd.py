@@ -46,16 +46,16 @@ def test_weights_by_hand_of_place_times_channel():
     down = AdaptiveDownsampling(1).eval()
     nn.init.zeros_(down.spatial[0].weight)
     with torch.no_grad():
-        down.spatial[0].weight[4, 0, 1, 1] = 1.0  # the middle tap's logit is the middle value, 5
+        down.spatial[0].weight[0, 0, 1, 1] = 1.0  # the first tap's logit is the middle value, 5
         down.channel[1].weight.fill_(1.0)
-        down.channel[3].weight.fill_(0.2)  # the channel's scale is 0.2 x its mean, 5
+        down.channel[3].weight.fill_(0.1)  # the channel's scale is 0.1 x its mean, 5
         down.spatial[1].running_var.fill_(1 - down.spatial[1].eps)
     x = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
     middle = AdaptiveDownsampling(1, stride=1).eval()
     middle.load_state_dict(down.state_dict())
-    # softmax of (0, 0, 0, 0, 5 x 1, 0, 0, 0, 0): the middle has e^5, the other eight 1 each
-    e = torch.tensor(5.0).exp()
-    expected = float((5 * e + 40) / (e + 8))
+    # softmax of (5 x 0.5, 0, 0, 0, 0, 0, 0, 0, 0): the first has e^2.5, the other eight 1 each
+    e = torch.tensor(2.5).exp()
+    expected = float((1 * e + 44) / (e + 8))
     assert float(middle(x).detach()[0, 0, 1, 1]) == pytest.approx(expected, rel=1e-5)
 
 

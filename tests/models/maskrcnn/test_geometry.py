@@ -60,12 +60,17 @@ def test_true_masks_are_shares_of_cells():
     assert mask_truth(mask, box[:0], torch.zeros(0), torch.ones(2), side=6).shape == (0, 6, 6)
 
 
-def test_a_full_mask_fills_its_box_and_no_more():
+@pytest.mark.parametrize("cells", [28, 2])
+def test_a_full_mask_fills_its_box_and_no_more(cells):
     masks, logits = paste_masks(
-        torch.ones(1, 28, 28), torch.tensor([[3.0, 5.0, 10.0, 7.0]]), height=9, width=12, soft=True
+        torch.ones(1, cells, cells),
+        torch.tensor([[3.0, 1.0, 10.0, 7.0]]),
+        height=9,
+        width=12,
+        soft=True,
     )
     expected = np.zeros((9, 12), bool)
-    expected[5:7, 3:10] = True
+    expected[1:7, 3:10] = True
     assert np.array_equal(masks[0], expected)
     assert np.array_equal(logits[0] > 0, expected)
     assert logits[0][~expected].max() == pytest.approx(-9.21, abs=0.01)
