@@ -6,6 +6,7 @@ Examples:
     headframe underground import via.json --images frames --out instances.json
     headframe underground export instances.json --as yolo --out labels
     headframe underground darken photographs --light 0.03 --out dark
+    headframe underground segment frames --model dis-mine-person --out found
     headframe underground draw --images 60 --tunnels 12 --out drawn
 """
 
@@ -16,6 +17,7 @@ from headframe.cli.underground_draw import draw
 from headframe.cli.underground_frames import filter_command, frames
 from headframe.cli.underground_labels import export_labels, import_labels
 from headframe.cli.underground_light import darken, train_enhancer
+from headframe.cli.underground_segment import pack, segment
 
 app = typer.Typer(no_args_is_help=True)
 app.command("frames")(frames)
@@ -27,3 +29,5 @@ app.command("draw")(draw)
 app.command("train-enhancer")(train_enhancer)
 app.command("train-detector")(train_detector)
 app.command("compare")(compare)
+app.command("segment")(segment)
+app.command("pack")(pack)

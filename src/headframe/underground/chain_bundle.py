@@ -5,10 +5,10 @@ was trained is in it; the base is resolved by name and hash (``engine.bases``).
 """
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -34,7 +34,7 @@ from headframe.engine.enhancer_bundle import (
 from headframe.engine.enhancing import BASELINES, NetworkEnhancer
 from headframe.io.files import make_folder, write_json
 from headframe.underground.chain import Chain, ChainOptions
-from headframe.underground.fusion import FusionOptions, Gate, Guard
+from headframe.underground.fusion import METHODS, FusionOptions, Gate, Guard, load_gate
 
 DESCRIPTION = "dismine.json"
 DETECTOR, ENHANCER, SAM = "detector", "enhancer", "sam"
@@ -297,6 +297,63 @@ def alone(detector: DetectorBundle) -> ChainParts:
         return ChainParts(detector.name, detector, detector.prepare, options=options)
     enhancer = find_enhancer(detector.prepare)
     return ChainParts(detector.name, detector, ENHANCER, enhancer, options=options)
+
+
+@dataclass(frozen=True)
+class PackChoice:
+    """What is chosen when parts are put together.
+
+    Attributes:
+        name: what the chain is called.
+        prepare: ``none``, ``stretch``, ``clahe``, ``gamma``, or an enhancer's name or folder; None:
+            what the detector was trained behind.
+        fusion: one of ``fusion.METHODS``; None: SAM's masks are the result.
+        gate: file of a gate, for ``fusion: gate``.
+        sam_score: as in ``ChainOptions``.
+    """
+
+    name: str
+    prepare: str | None = None
+    fusion: str | None = None
+    gate: Path | None = None
+    sam_score: float = 0.5
+
+
+def pack_chain(detector: Path, out: Path, *, sam: Path | None, choice: PackChoice) -> int:
+    """Put trained parts into one folder.
+
+    Args:
+        detector: its folder, or that of its run.
+        out: the chain's folder.
+        sam: folder of a SAM told boxes, or of its run; None: without.
+        choice: what is chosen.
+
+    Returns:
+        Bytes of the chain.
+
+    Raises:
+        RecipeError: the parts do not fit each other.
+        UnknownNameError, MissingFileError, BundleError, OutputError: as reading and writing them.
+    """
+    found = read_detector(detector)
+    parts = alone(found if choice.prepare is None else replace(found, prepare=choice.prepare))
+    fusion = None
+    if choice.fusion is not None:
+        gate = None if choice.gate is None else load_gate(choice.gate)
+        if choice.fusion not in METHODS:
+            raise UnknownNameError.of("fusion", choice.fusion, METHODS)
+        fusion = FusionOptions(method=cast(Any, choice.fusion), gate=gate)
+        if sam is None:
+            raise RecipeError("--fusion needs --sam: there is nothing to fuse with.")
+    parts = replace(
+        parts,
+        name=choice.name,
+        sam=None if sam is None else read_box_sam(sam),
+        fusion=fusion,
+        options=replace(parts.options, sam_score=choice.sam_score),
+        metrics=dict(found.metrics),
+    )
+    return save_chain(parts, out)
 
 
 def _find(source: str) -> Path:

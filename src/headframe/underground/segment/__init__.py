@@ -1,0 +1,1 @@
+"""Photographs, videos and cameras segmented into files."""

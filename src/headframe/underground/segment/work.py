@@ -1,0 +1,234 @@
+"""One frame through the chain, into a record, a picture and the journal; and the whole of a job."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headframe.core.errors import (
+    InputError,
+    MissingFileError,
+    OutputError,
+    RecipeError,
+    UnknownNameError,
+)
+from headframe.core.progress import SILENT, Progress
+from headframe.io import video
+from headframe.io.images import (
+    FloatPixels,
+    Pixels,
+    find_images,
+    read_float,
+    to_uint8,
+    write_image,
+)
+from headframe.underground.chain import Chain, Looked
+from headframe.underground.segment.journal import Journal, write_instances, write_summary
+from headframe.underground.segment.overlay import STYLES, backdrop, draw
+from headframe.underground.segment.record import (
+    FrameRecord,
+    Mask,
+    describe,
+    output_categories,
+)
+from headframe.underground.segment.summary import summarise
+from headframe.underground.segment.thermal import check_thermal, find_thermal, look_at_both
+
+OVERLAYS, VIDEOS, OFF = "overlays", "videos", "off"
+_LOG = logging.getLogger("headframe")
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """What is written.
+
+    Attributes:
+        score: objects of at least this score count, 0-1.
+        overlay: what masks are drawn on, ``bright`` or ``original``; ``off``: no pictures.
+        overlay_px: long side of pictures and videos at most; 0: that of the input.
+        every_s: seconds between the frames of a video that are looked at; None: all.
+        thermal: thermal frames of the photographs.
+    """
+
+    score: float = 0.5
+    overlay: str = "bright"
+    overlay_px: int = 1280
+    every_s: float | None = None
+    thermal: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values; raises RecipeError or UnknownNameError."""
+        if not 0 <= self.score <= 1:
+            raise RecipeError(f"--score {self.score}: give a number from 0 to 1.")
+        if self.overlay not in (*STYLES, OFF):
+            raise UnknownNameError.of("--overlay", self.overlay, (*STYLES, OFF))
+        if self.overlay_px and self.overlay_px < 32:
+            raise RecipeError(f"--overlay-px {self.overlay_px}: give 32 or more, or 0.")
+        if self.every_s is not None and self.every_s <= 0:
+            raise RecipeError(f"--every {self.every_s}: give seconds above 0.")
+
+
+class Segmenter:
+    """Looks at frames and writes what it sees.
+
+    Attributes:
+        journal: what is done.
+        categories: name to number in ``instances.json``.
+        options: what is written.
+    """
+
+    def __init__(self, chain: Chain, journal: Journal, options: SegmentOptions) -> None:
+        """Take a chain to work with."""
+        self._chain = chain
+        self.journal = journal
+        self.options = options
+        self.categories, self._ids = output_categories(chain.categories)
+        self._names = {number: name for name, number in self.categories.items()}
+
+    def look(
+        self, pixels: FloatPixels, name: str, *, thermal: Path | None = None
+    ) -> tuple[FrameRecord, list[Mask]]:
+        """Look at (3, H, W) float32; give the record and the masks, reduced, of its objects."""
+        sources: Sequence[str] | None = None
+        if thermal is None:
+            looked = self._chain.look(pixels)
+        else:
+            looked, sources = look_at_both(self._chain, pixels, thermal)
+        return self._record(looked, name, sources)
+
+    def _record(
+        self, looked: Looked, name: str, sources: Sequence[str] | None
+    ) -> tuple[FrameRecord, list[Mask]]:
+        found = looked.detections
+        sure = np.flatnonzero((found.scores >= self.options.score) & found.masks.any(axis=(1, 2)))
+        kept = found.select(sure)
+        where = None if sources is None else [sources[int(place)] for place in sure]
+        record = FrameRecord(
+            file_name=name,
+            width=looked.size[1],
+            height=looked.size[0],
+            objects=describe(kept, looked.size, ids=self._ids, sources=where),
+            summary=summarise(kept, self._chain.categories),
+            seconds={part: round(value, 5) for part, value in looked.seconds.items()},
+        )
+        return record, list(kept.masks) if len(record.objects) == len(kept) else masks_of(record)
+
+    def picture(self, pixels: Pixels, record: FrameRecord, masks: Sequence[Mask]) -> Pixels:
+        """Draw a record over (H, W, 3) uint8."""
+        options = self.options
+        base = backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
+        size = (record.height, record.width)
+        return draw(base, record.objects, masks, size=size, names=self._names)
+
+
+def masks_of(record: FrameRecord) -> list[Mask]:
+    """Give the masks of a record on the photograph's pixels."""
+    return [found.mask() for found in record.objects]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the input.
+
+    Attributes:
+        path: the file.
+        name: relative to the input, with forward slashes.
+    """
+
+    path: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video by its ending."""
+        return self.path.suffix.lower() in video.SUFFIXES
+
+
+def find_sources(inputs: Sequence[Path]) -> list[Source]:
+    """List photographs and videos, files as given and folders in depth, by name.
+
+    Raises:
+        MissingFileError: an input is not there.
+        FormatError: nothing of either kind is there.
+        OutputError: two files would have one name in the output.
+    """
+    found: dict[str, Source] = {}
+    for given in inputs:
+        if not given.exists():
+            raise MissingFileError(f"{given}: no such file or folder. Check the path.")
+        base = given if given.is_dir() else given.parent
+        for path in _files(given):
+            name = path.relative_to(base).as_posix()
+            if name in found and found[name].path.resolve() != path.resolve():
+                raise OutputError(
+                    f"{found[name].path} and {path} are both {name} in the output. Segment them "
+                    "apart."
+                )
+            found[name] = Source(path, name)
+    return list(found.values())
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    films = [
+        path
+        for path in given.rglob("*")
+        if path.suffix.lower() in video.SUFFIXES and not path.name.startswith(".")
+    ]
+    try:
+        stills = find_images([given])
+    except InputError:
+        if not films:
+            raise
+        stills = []
+    return sorted([*films, *stills])
+
+
+def segment_stills(
+    work: Segmenter, sources: Sequence[Source], *, progress: Progress = SILENT
+) -> tuple[list[str], list[tuple[Path, str]], InputError | None]:
+    """Segment photographs that are not done yet; files that cannot be read are told of.
+
+    Returns:
+        Names of all that is done, what failed and why, and the first error.
+    """
+    check_thermal(work.options.thermal, len(sources))
+    done: list[str] = []
+    failed: list[tuple[Path, str]] = []
+    first: InputError | None = None
+    progress.start("Segmenting photographs", len(sources))
+    for source in sources:
+        try:
+            if source.name not in work.journal:
+                _segment_still(work, source)
+            done.append(source.name)
+        except OutputError:
+            raise
+        except InputError as exc:
+            first = first or exc
+            failed.append((source.path, str(exc)))
+            _LOG.warning("%s", exc)
+        progress.advance()
+    progress.finish()
+    return done, failed, first
+
+
+def _segment_still(work: Segmenter, source: Source) -> None:
+    pixels = read_float(source.path)
+    root = work.options.thermal
+    thermal = None if root is None else find_thermal(source.name, root)
+    record, masks = work.look(pixels, source.name, thermal=thermal)
+    if work.options.overlay != OFF:
+        drawn = work.picture(to_uint8(pixels), record, masks)
+        write_image(work.journal.folder / OVERLAYS / f"{source.name}.jpg", drawn)
+    work.journal.add(record)  # last: a frame in the journal has its picture
+
+
+def finish(work: Segmenter, names: Sequence[str], more: dict[str, Any]) -> dict[str, Any]:
+    """Write ``instances.json`` and the summaries of these frames; give the totals."""
+    write_instances(work.journal, names, work.categories)
+    return write_summary(work.journal, names, more)
