@@ -69,7 +69,7 @@ def test_pairs_by_name(tmp_path):
     assert find_thermal("x.png", root / "b.png") == root / "b.png"
     with pytest.raises(FormatError, match=r"c\.jpg and c\.png for c\.bmp"):
         find_thermal("c.bmp", root)
-    with pytest.raises(MissingFileError, match="no thermal frame of d/e.png"):
+    with pytest.raises(MissingFileError, match=r"no thermal frame of d/e\.png"):
         find_thermal("d/e.png", root)
     with pytest.raises(MissingFileError, match="no such file or folder"):
         find_thermal("a.png", tmp_path / "u")

@@ -1,0 +1,95 @@
+"""The verbs ``segment`` and ``pack`` with a tiny untrained chain."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from headframe.cli.main import main
+from headframe.engine.box_sam_bundle import BoxSamBundle, build_box_sam, save_box_sam
+from headframe.engine.detector_bundle import DetectorBundle, save_detector
+from headframe.engine.detectors import build_detector
+from headframe.io.images import write_image
+
+OPTIONS = {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64, "anchor_px": 8,
+           "proposals": 20, "sampled": 16, "most": 3}  # fmt: skip
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main(["underground", *(str(word) for word in words)])
+    shown = capsys.readouterr()
+    return end.value.code, shown.out, shown.err
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("parts")
+    torch.manual_seed(0)
+    network = build_detector("maskrcnn", OPTIONS, classes=1)
+    save_detector(
+        DetectorBundle("d", "maskrcnn", OPTIONS, ("person",), "stretch", network), root / "d"
+    )
+    sam, sha256 = build_box_sam(1, base="tiny")
+    save_box_sam(BoxSamBundle("s", "tiny", sha256, "decoder", 4, ("person",), sam), root / "s")
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_image(root / "in" / f"{name}.png", rng.integers(0, 200, (40, 56, 3), np.uint8))
+    return root
+
+
+def test_pack_and_segment(capsys, tmp_path, parts):
+    chain = tmp_path / "chain"
+    words = ["pack", "--detector", parts / "d", "--sam", parts / "s", "--fusion", "weighted"]
+    code, said, _ = run(capsys, *words, "--sam-score", 0, "--out", chain, "--json")
+    assert code == 0
+    assert json.loads(said)["bytes"] > 10_000
+    words = ["segment", parts / "in", "--model", chain, "--score", 0.0, "--out", tmp_path / "o"]
+    code, said, _ = run(capsys, *words, "--json")
+    assert code == 0
+    report = json.loads(said)
+    assert report["totals"]["frames"] == 2
+    assert report["failed"] == []
+    content = json.loads((tmp_path / "o" / "instances.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["a.png", "b.png"]
+    code, said, _ = run(capsys, *words)
+    assert code == 0
+    assert f"{report['totals']['objects']} objects on 2 frames" in said
+
+
+def test_a_detector_alone_and_other_light(capsys, tmp_path, parts):
+    words = ["segment", parts / "in" / "a.png", "--model", parts / "d", "--overlay", "off"]
+    code, said, _ = run(capsys, *words, "--out", tmp_path / "o")
+    assert code == 0
+    assert "on 1 frames" in said
+    code, said, _ = run(
+        capsys, "pack", "--detector", parts / "d", "--prepare", "clahe", "--out", tmp_path / "c"
+    )
+    assert code == 0
+    assert json.loads((tmp_path / "c" / "dismine.json").read_text())["prepare"] == "clahe"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["segment", "{in}", "--model", "nothing"], "unknown chain 'nothing'"),
+        (["segment", "{in}/x.png", "--model", "{d}"], "no such file"),
+        (["segment", "{in}", "--model", "{d}", "--score", "7"], "--score 7"),
+        (["segment", "{in}", "--model", "{d}", "--overlay", "dark"], "dark"),
+        (["segment", "{in}", "--model", "{in}"], "so it is no detector"),
+        (["segment", "0", "{in}", "--model", "{d}"], "a camera is watched alone"),
+        (["pack", "--detector", "{in}"], "so it is no detector"),
+        (["pack", "--detector", "{d}", "--fusion", "weighted"], "--fusion needs --sam"),
+        (["pack", "--detector", "{d}", "--sam", "{s}", "--fusion", "magic"], "unknown fusion"),
+        (["pack", "--detector", "{d}", "--sam", "{s}", "--fusion", "gate"], "needs the gate"),
+        (["pack", "--detector", "{d}", "--prepare", "moonlight"], "moonlight"),
+    ],
+)
+def test_one_line_errors(capsys, tmp_path, parts, words, told):
+    names = {"in": parts / "in", "d": parts / "d", "s": parts / "s"}
+    code, _, warned = run(capsys, *(w.format(**names) for w in words), "--out", tmp_path / "o")
+    assert code == 2
+    assert warned.startswith("error: ")
+    assert warned.count("\n") == 1
+    assert told in warned
