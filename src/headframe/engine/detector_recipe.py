@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headframe.engine.recipe import FoldSection, OptimiserSection
-from headframe.engine.recipe_file import load_as, parse_as, save_as
+from headframe.engine.recipe_file import load_as, parse_as
 
 BRIGHT = 1.0
 """Share of the light of a photograph that is left as it is."""
@@ -119,8 +119,3 @@ class DetectorRecipe(_Section):
 def load_detector_recipe(path: Path) -> DetectorRecipe:
     """Read a recipe of a detector; errors as ``recipe_file.load_as``."""
     return load_as(DetectorRecipe, path)
-
-
-def save_detector_recipe(recipe: DetectorRecipe, path: Path) -> None:
-    """Write the resolved recipe, every default spelt out."""
-    save_as(recipe, path)

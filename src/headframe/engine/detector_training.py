@@ -1,8 +1,5 @@
 """Training of detectors: photographs in many lights, one run folder, resumable to the same step."""
 
-import json
-import math
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +11,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from headframe import __version__
-from headframe.core.errors import DatasetError, JobError, OutputError, RecipeError
+from headframe.core.errors import DatasetError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.coco import read_coco
 from headframe.datasets.instances import merge_classes
@@ -27,22 +24,12 @@ from headframe.engine.detector_data import (
     build_prepare,
     without_crowds,
 )
-from headframe.engine.detector_recipe import (
-    DetectorRecipe,
-    PhotographSection,
-    load_detector_recipe,
-    save_detector_recipe,
-)
+from headframe.engine.detector_recipe import DetectorRecipe, PhotographSection
 from headframe.engine.detectors import build_detector
-from headframe.engine.optimisation import build_optimizer, build_schedule
-from headframe.engine.run import CHECKPOINT
-from headframe.engine.runlog import RunLog
-from headframe.engine.weights import load_checkpoint, save_checkpoint
+from headframe.engine.step_run import RESULT, StepRun, claim_run, one_device
 from headframe.io.files import write_json
 from headframe.models.detector import Detector
 
-RECIPE = "recipe.yaml"
-RESULT = "result.json"
 _LABELS = "instances.json"
 
 
@@ -130,13 +117,11 @@ def train_detector(
         DatasetError: nothing to learn from.
         JobError: the loss is no longer finite.
     """
-    _claim(recipe, out, resume=resume)
-    if (out / RESULT).is_file():
-        finished: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    finished = claim_run(recipe, out, resume=resume)
+    if finished is not None:
         return finished
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=_precision(recipe))
-    torch.manual_seed(recipe.train.seed)
-    network = _start(recipe)
+    fabric = one_device(recipe.train, accelerator)
+    run = _DetectorRun(_start(recipe), recipe, fabric=fabric, out=out)
     parts = read_parts(recipe.photographs, progress=progress)
     samples = DetectorSamples(
         [without_crowds(photograph) for photograph in parts.train],
@@ -146,31 +131,23 @@ def train_detector(
         seed=recipe.train.seed,
         progress=progress,
     )
-    run = _DetectorRun(recipe, network, fabric, out)
-    if (out / CHECKPOINT).is_file():
-        run.restore(load_checkpoint(out / CHECKPOINT))
-    run.fit(samples, progress)
-    return run.finish(photographs=len(parts.train))
-
-
-def _claim(recipe: DetectorRecipe, out: Path, *, resume: bool) -> None:
-    saved = out / RECIPE
-    if not saved.is_file():
-        save_detector_recipe(recipe, saved)
-        return
-    if not resume:
-        raise OutputError(f"{out}: holds a run already. Add --resume or choose another --out.")
-    if load_detector_recipe(saved) != recipe:
-        raise RecipeError(
-            f"{saved}: the run was begun with another recipe. Resume with the same one, or choose "
-            "another --out."
-        )
-
-
-def _precision(recipe: DetectorRecipe) -> Any:  # noqa: ANN401 - a Literal of Lightning's own
-    if recipe.train.precision != "auto":
-        return recipe.train.precision
-    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
+    run.fit(samples, progress, name=recipe.name)
+    network = run.network.eval().cpu()
+    parameters = sum(value.numel() for value in network.parameters())
+    result = {**run.figures(), "parameters": parameters, "photographs": len(parts.train)}
+    bundle = DetectorBundle(
+        name=recipe.name,
+        architecture=recipe.detector.architecture,
+        options=recipe.detector.options,
+        categories=recipe.photographs.categories,
+        prepare=recipe.prepare,
+        network=network,
+        metrics=result,
+        training={"recipe": recipe.model_dump(mode="json"), "headframe": __version__},
+    )
+    save_detector(bundle, out / "bundle")
+    write_json(out / RESULT, result)
+    return result
 
 
 def _start(recipe: DetectorRecipe) -> nn.Module:
@@ -190,111 +167,29 @@ def _start(recipe: DetectorRecipe) -> nn.Module:
     return first.network
 
 
-class _DetectorRun:
-    """Network, optimiser and log of a run, step by step."""
+class _DetectorRun(StepRun[Sample]):
+    """A run whose loss is that of a batch of photographs at once."""
 
     def __init__(
-        self, recipe: DetectorRecipe, network: nn.Module, fabric: Fabric, out: Path
+        self, network: nn.Module, recipe: DetectorRecipe, *, fabric: Fabric, out: Path
     ) -> None:
-        self.recipe = recipe
-        self.out = out
-        self.fabric = fabric
-        self.plain = network.to(memory_format=torch.channels_last).train()
         if not isinstance(network, Detector):
             raise RecipeError(f"{recipe.detector.architecture} is no detector.")
         self.detector = network
-        optimizer = build_optimizer(network, recipe.train)
-        self.schedule = build_schedule(optimizer, recipe.train)
-        self.network, self.optimizer = fabric.setup(network, optimizer)
-        self.log = RunLog(out)
-        self.step = 0
-        self.seconds = 0.0
+        network.to(memory_format=torch.channels_last).train()
+        super().__init__(network, recipe.train, fabric=fabric, out=out)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to the step of a checkpoint."""
-        self.plain.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.step = int(state["step"])
-        self.seconds = float(state["seconds"])
-        self.log.rewind(self.step)
-
-    def fit(self, samples: DetectorSamples, progress: Progress) -> None:
-        """Take the steps that are left."""
-        settings = self.recipe.train
-        began = time.perf_counter() - self.seconds
-        progress.start(f"Training {self.recipe.name}", settings.steps)
-        progress.advance(self.step)
-        while self.step < settings.steps:
-            first = self.step * settings.batch
-            self._one_step([samples[first + i] for i in range(settings.batch)])
-            progress.advance()
-            self.seconds = time.perf_counter() - began
-            if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
-                self._checkpoint()
-        progress.finish()
-
-    def finish(self, *, photographs: int) -> dict[str, Any]:
-        """Write bundle and result."""
-        recipe = self.recipe
-        result: dict[str, Any] = {
-            "steps": self.step,
-            "seconds": round(self.seconds, 1),
-            "loss": self.log.last_loss(),
-            "parameters": sum(value.numel() for value in self.plain.parameters()),
-            "photographs": photographs,
-        }
-        bundle = DetectorBundle(
-            name=recipe.name,
-            architecture=recipe.detector.architecture,
-            options=recipe.detector.options,
-            categories=recipe.photographs.categories,
-            prepare=recipe.prepare,
-            network=self.plain.eval().cpu(),
-            metrics=result,
-            training={"recipe": recipe.model_dump(mode="json"), "headframe": __version__},
-        )
-        save_detector(bundle, self.out / "bundle")
-        write_json(self.out / RESULT, result)
-        return result
-
-    def _one_step(self, batch: Sequence[Sample]) -> None:
+    def learn(self, batch: Sequence[Sample]) -> tuple[float, int]:
         checksum = 0
         for sample in batch:
             checksum = zlib.crc32(sample.image.numpy().tobytes(), checksum)
-        # which boxes are sampled, too, is a function of seed and step
-        torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
         clean = [sample.clean for sample in batch if sample.clean is not None]
-        with self.fabric.autocast():  # Fabric's own call would take the targets apart
+        with self.fabric.autocast():
             terms = self.detector.forward_train(
                 [sample.image for sample in batch],
                 [sample.target for sample in batch],
                 clean=clean or None,
             )
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        value = loss.detach().item()
-        if not math.isfinite(value):
-            raise JobError(f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr.")
-        self.optimizer.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(
-            self.network, self.optimizer, max_norm=self.recipe.train.clip_norm
-        )
-        rate = float(self.schedule.get_last_lr()[-1])
-        self.optimizer.step()
-        self.schedule.step()
-        self.step += 1
-        self.log.add(step=self.step, loss=value, lr=rate, batch=f"{checksum:08x}")
-
-    def _checkpoint(self) -> None:
-        self.log.flush()
-        save_checkpoint(
-            self.out / CHECKPOINT,
-            {
-                "network": self.plain.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "step": self.step,
-                "seconds": self.seconds,
-            },
-        )
+        return loss.detach().item(), checksum
