@@ -54,7 +54,8 @@ class CameraFeed:
 
     def __init__(self, source: str) -> None:
         self.name = f"camera-{source}" if source.isdigit() else source.split("://", 1)[0]
-        cv2.setLogLevel(0)  # what it says of a camera that is not there is said below, in one line
+        # what OpenCV says of a camera that is not there is said below, in one line
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
         if not self._capture.isOpened():
             self._capture.release()
