@@ -17,6 +17,7 @@ from headframe.cli.underground_draw import draw
 from headframe.cli.underground_frames import filter_command, frames
 from headframe.cli.underground_labels import export_labels, import_labels
 from headframe.cli.underground_light import darken, train_enhancer
+from headframe.cli.underground_sam import train_sam
 from headframe.cli.underground_segment import pack, segment
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,3 +32,4 @@ app.command("train-detector")(train_detector)
 app.command("compare")(compare)
 app.command("segment")(segment)
 app.command("pack")(pack)
+app.command("train-sam")(train_sam)
