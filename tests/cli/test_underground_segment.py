@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from headframe.cli.main import main
+from headframe.datasets.coco import write_coco
+from headframe.datasets.instances import InstanceSet, LabelledImage, Region
 from headframe.engine.box_sam_bundle import BoxSamBundle, build_box_sam, save_box_sam
 from headframe.engine.detector_bundle import DetectorBundle, save_detector
 from headframe.engine.detectors import build_detector
@@ -93,3 +95,25 @@ def test_one_line_errors(capsys, tmp_path, parts, words, told):
     assert warned.startswith("error: ")
     assert warned.count("\n") == 1
     assert told in warned
+
+
+def test_train_sam(capsys, tmp_path, parts):
+    rings = (((4.0, 4.0), (30.0, 4.0), (30.0, 34.0), (4.0, 34.0)),)
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    write_image(tmp_path / "data" / "images" / "a.png", np.zeros((40, 56, 3), np.uint8))
+    labels = InstanceSet(
+        (LabelledImage("a.png", 40, 56, (Region("person", rings),)),), {"person": 1}
+    )
+    write_coco(labels, tmp_path / "data" / "instances.json")
+    (tmp_path / "r.yaml").write_text(
+        "name: s\nsam: {base: tiny}\nphotographs: {categories: [person], short_side_px: 40}\n"
+        "light: {variants: 1}\ntrain: {steps: 1, batch: 1}\n"
+    )
+    words = ["train-sam", tmp_path / "r.yaml", "--out", tmp_path / "run"]
+    code, _, warned = run(capsys, *words[:2], "--out", tmp_path / "none")
+    assert code == 2
+    assert "names no photographs" in warned
+    code, said, _ = run(capsys, *words, "--data", tmp_path / "data", "--device", "cpu", "--json")
+    assert code == 0
+    assert json.loads(said)["steps"] == 1
+    assert (tmp_path / "run" / "bundle" / "boxsam.json").is_file()

@@ -150,7 +150,9 @@ def test_recipes_that_cannot_be(tmp_path):
     with pytest.raises(RecipeError, match=r"'stages.joint.stepz'; the closest is 'steps'"):
         load_enhance_recipe(path)
     path.write_text("stages: {joint: {steps: 1}}\nnetwork: {mode: dismine, widht: 3}\n")
-    with pytest.raises(RecipeError, match=r"a.yaml: unknown key 'network.widht'; the closest is 'width'"):
+    with pytest.raises(
+        RecipeError, match=r"a.yaml: unknown key 'network.widht'; the closest is 'width'"
+    ):
         load_enhance_recipe(path)
     with pytest.raises(RecipeError, match="mode 'kind' has the stages decomposition, adjustment"):
         parse_enhance_recipe({"stages": {"joint": STAGE}}, source="a")

@@ -91,14 +91,14 @@ class StepRun(ABC, Generic[Sample]):
     ) -> None:
         """Set up; ``network`` goes to the device, and what of it is not trained stays as it is."""
         set_trainable(network)
-        self.network = network.to(fabric.device)
+        self.network = network
         self.fabric = fabric
         self.step = 0
         self._settings = settings
         self._out = out
         optimizer = build_optimizer(network, settings)
         self._schedule = build_schedule(optimizer, settings)
-        self._optimizer: Any = fabric.setup_optimizers(optimizer)
+        self._wrapped, self._optimizer = fabric.setup(network, optimizer)
         self._log = RunLog(out)
         self._seconds = 0.0
 
@@ -139,8 +139,9 @@ class StepRun(ABC, Generic[Sample]):
         loss, checksum = self.learn(batch)
         if not math.isfinite(loss):
             raise JobError(f"{self._out}: the loss is {loss} at step {self.step}. Lower train.lr.")
-        trained = [value for value in self.network.parameters() if value.requires_grad]
-        torch.nn.utils.clip_grad_norm_(trained, self._settings.clip_norm)
+        self.fabric.clip_gradients(
+            self._wrapped, self._optimizer, max_norm=self._settings.clip_norm
+        )
         rate = float(self._schedule.get_last_lr()[-1])
         self._optimizer.step()
         self._schedule.step()
