@@ -162,7 +162,8 @@ class _Block:
 
 def _blocks(image: Tensor, core: int, *, reach: int) -> Iterator[tuple[_Block, _Block]]:
     """Rows and columns of the blocks of (N, 3, H, W)."""
-    return product(*(_cuts(length, core, reach) for length in image.shape[-2:]))
+    height, width = image.shape[-2:]
+    return product(_cuts(height, core, reach), _cuts(width, core, reach))
 
 
 def _cuts(length: int, core: int, reach: int) -> list[_Block]:
