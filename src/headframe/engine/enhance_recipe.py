@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from headframe.engine.recipe_file import load_as, parse_as, save_as
+from headframe.engine.recipe_file import load_as, parse_as
 
 StageName = Literal["decomposition", "adjustment", "restoration", "joint"]
 STAGES: dict[str, tuple[StageName, ...]] = {
@@ -109,8 +109,3 @@ def parse_enhance_recipe(value: object, *, source: str) -> EnhanceRecipe:
 def load_enhance_recipe(path: Path) -> EnhanceRecipe:
     """Read a recipe of an enhancer; errors as ``recipe_file.load_as``."""
     return load_as(EnhanceRecipe, path)
-
-
-def save_enhance_recipe(recipe: EnhanceRecipe, path: Path) -> None:
-    """Write the resolved recipe, every default spelt out."""
-    save_as(recipe, path)

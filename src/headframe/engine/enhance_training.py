@@ -1,6 +1,5 @@
 """Training KinD: its three stages, or DIS-Mine's one, resumable at the next batch."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,19 +11,15 @@ import torch
 from torch import Tensor
 
 from headframe import __version__
-from headframe.core.errors import JobError, OutputError, RecipeError
+from headframe.core.errors import JobError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.darken import Photograph
 from headframe.datasets.light_pairs import PairPlan, light_pair, read_bright
-from headframe.engine.enhance_recipe import (
-    STAGES,
-    EnhanceRecipe,
-    StageName,
-    load_enhance_recipe,
-    save_enhance_recipe,
-)
+from headframe.engine.enhance_recipe import STAGES, EnhanceRecipe, StageName
 from headframe.engine.enhancer_bundle import EnhancerBundle, save_enhancer
 from headframe.engine.enhancing import EnhanceOptions
+from headframe.engine.run import CHECKPOINT
+from headframe.engine.step_run import RESULT, claim_run
 from headframe.engine.weights import load_checkpoint, save_checkpoint
 from headframe.io.files import write_json, write_text
 from headframe.losses.kind import (
@@ -38,9 +33,6 @@ from headframe.losses.kind import (
 from headframe.models.kind import KinDEnhancer, KinDOptions, Layers
 from headframe.models.kind.enhancer import training_ratio
 
-RECIPE = "recipe.yaml"
-RESULT = "result.json"
-CHECKPOINT = "checkpoint.pt"
 LOG = "metrics.csv"
 _STAGE_NUMBERS = 10**9
 _SHOWN_PAIRS = 32
@@ -88,9 +80,8 @@ def train_enhancer(
         DatasetError: a photograph is smaller than a crop.
         JobError: a loss is no longer finite.
     """
-    _claim(recipe, out, resume=resume)
-    if (out / RESULT).is_file():
-        finished: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    finished = claim_run(recipe, out, resume=resume)
+    if finished is not None:
         return finished
     photographs = read_bright(
         sources,
@@ -103,20 +94,6 @@ def train_enhancer(
         run.restore(load_checkpoint(out / CHECKPOINT))
     run.fit(progress)
     return run.finish()
-
-
-def _claim(recipe: EnhanceRecipe, out: Path, *, resume: bool) -> None:
-    saved = out / RECIPE
-    if not saved.is_file():
-        save_enhance_recipe(recipe, saved)
-        return
-    if not resume:
-        raise OutputError(f"{out}: holds a run already. Add --resume or choose another --out.")
-    if load_enhance_recipe(saved) != recipe:
-        raise RecipeError(
-            f"{saved}: the run was begun with another recipe. Resume with the same one, or choose "
-            "another --out."
-        )
 
 
 class EnhanceRun:
