@@ -239,6 +239,17 @@ def test_annotations_that_cannot_be_used_are_named(folder, bad):
         read_coco(write(folder, coco(**bad)))
 
 
+def test_provenance_survives(tmp_path):
+    ring = ((0.0, 0.0), (4.0, 0.0), (4.0, 3.0))
+    told = {"source": "automatic", "round": 2}
+    regions = (Region("car", (ring,), score=0.75, provenance=told), Region("car", (ring,)))
+    labels = InstanceSet((LabelledImage("a.png", 8, 9, regions),), {"car": 1})
+    write_coco(labels, tmp_path / "c.json")
+    assert read_coco(tmp_path / "c.json") == labels
+    plain = json.loads((tmp_path / "c.json").read_text())["annotations"][1]
+    assert "provenance" not in plain
+
+
 def test_files_that_are_not_coco(folder):
     with pytest.raises(FormatError, match="no COCO instance file"):
         read_coco(write(folder, {"images": []}))

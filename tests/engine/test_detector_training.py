@@ -71,6 +71,15 @@ def test_photographs_are_divided_whole(folder):
         read_parts(recipe(folder, photographs={"fold": {"index": 3, "of": 3}}).photographs)
 
 
+def test_labels_may_lie_elsewhere_than_their_photographs(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    labels = (folder / "instances.json").rename(tmp_path / "elsewhere" / "labels.json")
+    where = {"sources": [str(labels)], "images": str(folder / "images"), "fold": None}
+    assert len(read_parts(recipe(folder, photographs=where).photographs).train) == 6
+    with pytest.raises(MissingFileError, match="elsewhere"):
+        read_parts(recipe(folder, photographs={**where, "images": None}).photographs)
+
+
 def test_a_sample_is_a_function_of_its_number(folder):
     photographs = read_parts(recipe(folder, photographs={"fold": None}).photographs).train
     light = LightSection(train=(1.0, 0.03), variants=3, pairs=True)

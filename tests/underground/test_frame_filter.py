@@ -236,6 +236,17 @@ def test_sheets_have_pages(tmp_path):
     assert write_sheets([], tmp_path / "none.png", title="none") == []
 
 
+def test_a_cell_may_bring_its_second_picture(tmp_path):
+    black, white = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
+    plain, both = (
+        read_image(write_sheets([Cell(black, "", "", other)], tmp_path / name, title="")[0])
+        for name, other in (("a.png", None), ("b.png", white))
+    )
+    assert (plain[32:72, 8:48] == 0).all()
+    assert (plain[32:72, 158:198] == 0).all()
+    assert (both[32:72, 158:198] == 255).all()
+
+
 @pytest.mark.parametrize("bad", [{"faces": "maybe"}, {"lookback": 0}])
 def test_bad_options(bad):
     with pytest.raises(DatasetError, match=f"--{next(iter(bad))}"):

@@ -68,11 +68,11 @@ def _region(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Region:
     crowd = bool(annotation.get("iscrowd", 0))
     via = {k: v for k, v in annotation.get("via", {}).items() if k != "index"} or None
     outline = annotation.get("segmentation")
-    score = annotation.get("score")
+    score, told = annotation.get("score"), annotation.get("provenance")
     if isinstance(outline, dict):
         if not {"size", "counts"} <= set(outline):
             raise ValueError("run lengths need size and counts")
-        return Region(category, (), outline, False, crowd, score, via)
+        return Region(category, (), outline, False, crowd, score, via, told)
     if outline:
         rings = tuple(
             tuple((float(x), float(y)) for x, y in zip(flat[::2], flat[1::2], strict=True))
@@ -80,10 +80,10 @@ def _region(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Region:
         )
         if min(len(ring) for ring in rings) < 3:
             raise ValueError("an outline has fewer than three corners")
-        return Region(category, rings, None, False, crowd, score, via)
+        return Region(category, rings, None, False, crowd, score, via, told)
     x, y, wide, tall = (float(value) for value in annotation["bbox"])
     box = ((x, y), (x + wide, y), (x + wide, y + tall), (x, y + tall))
-    return Region(category, (box,), None, True, crowd, score, via)
+    return Region(category, (box,), None, True, crowd, score, via, told)
 
 
 def write_coco(labels: InstanceSet, path: Path) -> int:
@@ -141,6 +141,8 @@ def _annotation(region: Region, at: int) -> dict[str, Any]:
     }
     if region.score is not None:
         told["score"] = region.score
+    if region.provenance is not None:
+        told["provenance"] = dict(region.provenance)
     if region.via is not None:
         told["via"] = {"index": at, **region.via}
     return told

@@ -29,6 +29,7 @@ class Region:
         crowd: a group that was not told apart (COCO's ``iscrowd``).
         score: of a detection, 0-1; None for a label.
         via: ``shape_attributes`` and ``region_attributes`` as VIA had them.
+        provenance: who drew it, and how sure that is, as plain values; COCO files keep it.
     """
 
     category: str
@@ -38,6 +39,7 @@ class Region:
     crowd: bool = False
     score: float | None = None
     via: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
 
     @property
     def has_area(self) -> bool:

@@ -38,6 +38,9 @@ class PhotographSection(_Section):
     more: tuple[str, ...] = Field(
         default=(), description="further sources that are only learnt from, never held out"
     )
+    images: str | None = Field(
+        default=None, description="folder of all photographs, where they are not beside the labels"
+    )
     categories: tuple[str, ...] = Field(min_length=1)
     merge: tuple[str, ...] = Field(default=(), description="e.g. road+wall+roof=surrounding")
     short_side_px: int = Field(default=320, ge=32)

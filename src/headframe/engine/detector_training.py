@@ -76,7 +76,7 @@ def _photographs(
     for source in sources:
         path = Path(source)
         labels = path / _LABELS if path.is_dir() else path
-        root = labels.parent / "images"
+        root = Path(section.images) if section.images else labels.parent / "images"
         found += read_photographs(
             merge_classes(read_coco(labels), section.merge),
             root if root.is_dir() else labels.parent,

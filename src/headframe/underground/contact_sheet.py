@@ -27,11 +27,13 @@ class Cell:
         pixels: (H, W, 3) uint8, RGB, of any size.
         name: first line under it.
         note: second line.
+        beside: what stands beside it; None: the frame stretched.
     """
 
     pixels: Pixels
     name: str
     note: str
+    beside: Pixels | None = None
 
 
 def thumbnail(pixels: Pixels) -> Pixels:
@@ -71,7 +73,8 @@ def _page(cells: Sequence[Cell], title: str) -> Pixels:
         x = 8 + (number % COLUMNS) * (wide + 8)
         y = 32 + (number // COLUMNS) * (tall + 8)
         small = thumbnail(cell.pixels)
-        for shift, shown in ((0, small), (wide // 2, _stretched(small))):
+        other = _stretched(small) if cell.beside is None else thumbnail(cell.beside)
+        for shift, shown in ((0, small), (wide // 2, other)):
             sheet.paste(Image.fromarray(shown), (x + shift, y))
         below = y + tall - _TEXT_PX
         draw.text((x, below + 2), _short(cell.name, wide, font), fill=_INK, font=font)
