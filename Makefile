@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=
+	OMP_NUM_THREADS=1 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824 $(BIN)/pytest -n 2 --cov --cov-report=
 	@for room in $(ROOMS); do \
 	  printf '%-10s' $$room; \
 	  $(BIN)/coverage report --include="src/headframe/$$room/*" --format=total --fail-under=90 \
