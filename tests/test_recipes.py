@@ -88,7 +88,7 @@ def test_the_detectors_of_a_plan_can_be_built(path):
     plan, recipes = load_plan(path)
     for method in plan.methods.values():
         read_options(FusionOptions, method.fusion or {}, name="fusion")
-    for name, recipe in recipes.items():
+    for name, recipe in recipes.detectors.items():
         assert recipe.photographs.categories == plan.photographs.categories, name
         section = recipe.detector
         classes = len(recipe.photographs.categories)
@@ -96,4 +96,4 @@ def test_the_detectors_of_a_plan_can_be_built(path):
             network = build_detector(section.architecture, section.options, classes=classes)
         assert isinstance(network, Detector)
     beside = {p.name for p in path.parent.glob("*.yaml")} - {"plan.yaml", "sam.yaml"}
-    assert beside == set(recipes)
+    assert beside == set(recipes.detectors)

@@ -10,7 +10,7 @@ import yaml
 from headframe.cli.main import main
 from headframe.core.errors import DatasetError, MissingFileError, RecipeError
 from headframe.models.sam.classprompt import build_class_prompted_sam
-from headframe.underground import chain_experiment
+from headframe.underground import chain_experiment, chain_parts
 from headframe.underground.chain_experiment import compare_chains
 from headframe.underground.chain_plan import load_plan
 
@@ -42,7 +42,7 @@ PLAN = {
 def plan_file(tmp_path, monkeypatch):
     torch.manual_seed(3)
     sam = build_class_prompted_sam(1, base="tiny").eval()
-    monkeypatch.setattr(chain_experiment, "_sam", lambda source, classes: sam)
+    monkeypatch.setattr(chain_parts, "published_sam", lambda source, classes: sam)
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
     (tmp_path / "plain.yaml").write_text(yaml.safe_dump(DETECTOR))
     other = {**DETECTOR, "prepare": "none"}
@@ -52,7 +52,7 @@ def plan_file(tmp_path, monkeypatch):
 
 def test_every_method_is_scored_on_the_same_photographs(plan_file, squares, tmp_path):
     plan, recipes = load_plan(plan_file)
-    assert list(recipes) == ["plain.yaml", "unstretched.yaml"]
+    assert list(recipes.detectors) == ["plain.yaml", "unstretched.yaml"]
     plan = plan.with_sources([str(squares)])
     rows = compare_chains(plan, recipes, out=tmp_path / "o", folds=[0, 2], accelerator="cpu")
     assert [(row.method, row.light) for row in rows] == [
@@ -104,7 +104,7 @@ def test_plans_that_cannot_be(plan_file, squares, tmp_path):
     with pytest.raises(DatasetError, match="names no photographs"):
         compare_chains(plan, recipes, out=tmp_path / "o", folds=[0])
     write(plain="none")
-    with pytest.raises(RecipeError, match="plain is 'none'; give one of plain, sam"):
+    with pytest.raises(RecipeError, match="method 'none' is none; give one of plain, sam"):
         load_plan(plan_file)
     write(methods={"plain": {"detector": "plain.yaml", "fusion": {}}})
     with pytest.raises(RecipeError, match="fusion and classes need a sam"):

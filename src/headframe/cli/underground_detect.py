@@ -56,7 +56,19 @@ def compare(
         list[int] | None, typer.Option(help="Hold out only this fold, from 0; repeat it.")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Training seeds; repeat it.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of every detector.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of every detector and SAM.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Option(help="Labels that are only learnt from; repeat it.")
+    ] = None,
+    held: Annotated[
+        list[Path] | None, typer.Option(help="Labels that are held out, instead of folds.")
+    ] = None,
+    bright: Annotated[
+        list[Path] | None, typer.Option(help="The photographs of --data in good light.")
+    ] = None,
+    curves: Annotated[
+        int | None, typer.Option(help="Measure all methods every so many steps; 0: never.")
+    ] = None,
     accelerator: _Accelerator = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
@@ -70,16 +82,22 @@ def compare(
         headframe underground compare recipes/dis-mine/plan-person.yaml --data people --out compared
 
         headframe underground compare plan.yaml --out compared --only-fold 0 --seed 0 --seed 1
+
+        headframe underground compare recipes/dis-mine/lis/plan.yaml --data dark.json
+        --held test.json --bright normal.json --curves 500 --out lis
     """
     from headframe.cli import console
     from headframe.underground.chain_experiment import compare_chains
     from headframe.underground.chain_plan import load_plan
 
     chosen, recipes = load_plan(plan)
-    if data:
-        chosen = chosen.with_sources([str(path) for path in data])
+    chosen = chosen.with_sources(
+        _texts(data), more=_texts(more), held=_texts(held), bright=_texts(bright)
+    )
+    if curves is not None:
+        chosen = chosen.with_curves(curves)
     if steps is not None:
-        recipes = {name: recipe.with_train(steps=steps) for name, recipe in recipes.items()}
+        recipes = recipes.with_steps(steps)
     with console.progress() as progress:
         rows = compare_chains(
             chosen,
@@ -99,4 +117,10 @@ def compare(
         ("method", "light", "AP", "AP50", "F1", "mIoU"),
         [(r.method, f"{r.light:g}", *(f"{r.report.mean[n]:.3f}" for n in names)) for r in rows],
     )
-    console.say(f"Tables: {out / 'table.md'}, {out / 'table.csv'}, {out / 'table.png'}")
+    written = [n for n in ("table.md", "table.csv", "table.png", "panels.png", "curves.png")
+               if (out / n).is_file()]  # fmt: skip
+    console.say(f"{out}: {', '.join(written)}")
+
+
+def _texts(paths: list[Path] | None) -> list[str]:
+    return [str(path) for path in paths or ()]

@@ -19,6 +19,7 @@ from headframe.engine.box_sam_recipe import BoxSamRecipe, SamLossSection
 from headframe.engine.detector_data import Prepare, build_prepare, shown, without_crowds
 from headframe.engine.detector_training import read_parts
 from headframe.engine.prompting.boxes import answer_boxes, jitter_boxes
+from headframe.engine.recipe import OptimiserSection
 from headframe.engine.step_run import RESULT, StepRun, claim_run, one_device
 from headframe.io.files import write_json
 from headframe.losses.instances import binary_cross_entropy, weighted_dice
@@ -76,7 +77,8 @@ def train_box_sam(
         progress=progress,
     )
     before = {} if not held else mean_iou(network, held, recipe, prepare)
-    run = _BoxSamRun(network, recipe, fabric=fabric, out=out)
+    settings = recipe.train.for_photographs(len(parts.train))
+    run = _BoxSamRun(network, recipe.loss, settings, fabric=fabric, out=out)
     run.fit(samples, progress, name=recipe.name)
     network.eval()
     result = run.figures() | {"photographs": len(parts.train)}
@@ -166,11 +168,17 @@ class _BoxSamRun(StepRun[BoxSample]):
     """A run whose loss is that of one photograph after the other: each has its number of boxes."""
 
     def __init__(
-        self, network: ClassPromptedSam, recipe: BoxSamRecipe, *, fabric: Fabric, out: Path
+        self,
+        network: ClassPromptedSam,
+        weights: SamLossSection,
+        settings: OptimiserSection,
+        *,
+        fabric: Fabric,
+        out: Path,
     ) -> None:
         self._sam = network
-        self._weights = recipe.loss
-        super().__init__(network, recipe.train, fabric=fabric, out=out)
+        self._weights = weights
+        super().__init__(network, settings, fabric=fabric, out=out)
 
     def learn(self, batch: Sequence[BoxSample]) -> tuple[float, int]:
         checksum, total = 0, 0.0

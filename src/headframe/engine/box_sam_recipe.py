@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headframe.engine.detector_recipe import LightSection, PhotographSection
-from headframe.engine.recipe import OptimiserSection
+from headframe.engine.detector_recipe import EpochSection, LightSection, PhotographSection
 from headframe.engine.recipe_file import load_as, parse_as, save_as
 
 
@@ -40,7 +39,7 @@ class BoxSamRecipe(_Section):
     light: LightSection = LightSection()
     prepare: str = Field(default="stretch", description="as in the detector's recipe")
     loss: SamLossSection = SamLossSection()
-    train: OptimiserSection = OptimiserSection(lr=1e-4, batch=4)
+    train: EpochSection = EpochSection(lr=1e-4, batch=4)
 
     def with_photographs(self, **changes: Any) -> "BoxSamRecipe":  # noqa: ANN401 - any field's
         """Copy with fields of ``photographs`` changed, checked like those of a file."""

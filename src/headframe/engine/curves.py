@@ -20,7 +20,7 @@ def draw_curves(log: RunLog, path: Path, *, title: str) -> None:
     steps = [entry.step for entry in log.entries]
     losses = np.array([entry.loss for entry in log.entries])
     axes.plot(steps, losses, color="0.8", linewidth=0.8, label="loss")
-    axes.plot(steps, _running_mean(losses), color="C0", label="loss, running mean")
+    axes.plot(steps, running_mean(losses), color="C0", label="loss, running mean")
     axes.set(xlabel="step", ylabel="training loss", title=title)
     measured = [(e.step, e.validation_iou) for e in log.entries if e.validation_iou is not None]
     if measured:
@@ -33,7 +33,7 @@ def draw_curves(log: RunLog, path: Path, *, title: str) -> None:
         figure.savefig(part, dpi=120)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:
+def running_mean(values: np.ndarray) -> np.ndarray:
     """Exponential running mean without the bias of its start."""
     mean, weight, result = 0.0, 0.0, []
     for value in values:

@@ -38,6 +38,17 @@ class PhotographSection(_Section):
     more: tuple[str, ...] = Field(
         default=(), description="further sources that are only learnt from, never held out"
     )
+    held: tuple[str, ...] = Field(
+        default=(),
+        description="sources that are only held out, for data sets that come divided; instead of "
+        "a fold",
+    )
+    most: int | None = Field(
+        default=None,
+        ge=1,
+        description="of each source no more photographs than this, evenly spread over its list: "
+        "all of them lie in memory",
+    )
     images: str | None = Field(
         default=None, description="folder of all photographs, where they are not beside the labels"
     )
@@ -45,6 +56,26 @@ class PhotographSection(_Section):
     merge: tuple[str, ...] = Field(default=(), description="e.g. road+wall+roof=surrounding")
     short_side_px: int = Field(default=320, ge=32)
     fold: FoldSection | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PhotographSection":
+        if self.held and self.fold is not None:
+            raise ValueError("give held or fold, not both: one set of photographs is held out")
+        return self
+
+
+class EpochSection(OptimiserSection):
+    """Optimisation of a network that learns from photographs."""
+
+    epochs: int | None = Field(
+        default=None, ge=1, description="times through the photographs; decides steps where given"
+    )
+
+    def for_photographs(self, count: int) -> "EpochSection":
+        """Give it with the steps that its epochs of ``count`` photographs are, rounded up."""
+        if self.epochs is None:
+            return self
+        return self.model_copy(update={"steps": -(-self.epochs * count // self.batch)})
 
 
 class LightSection(_Section):
@@ -102,7 +133,7 @@ class DetectorRecipe(_Section):
         description="what the network sees: none; stretch (1st to 99th percentile to 0-1); or an "
         "enhancer as headframe enhance --model takes it",
     )
-    train: OptimiserSection = OptimiserSection()
+    train: EpochSection = EpochSection()
     augment: DetectorAugmentSection = DetectorAugmentSection()
 
     def with_photographs(self, **changes: Any) -> "DetectorRecipe":  # noqa: ANN401 - any field's
@@ -110,8 +141,11 @@ class DetectorRecipe(_Section):
         return self._with("photographs", changes)
 
     def with_train(self, **changes: Any) -> "DetectorRecipe":  # noqa: ANN401 - any field's
-        """Copy with fields of ``train`` changed, checked like those of a file."""
-        return self._with("train", changes)
+        """Copy with fields of ``train`` changed, checked like those of a file.
+
+        Steps that are given take the place of epochs.
+        """
+        return self._with("train", {"epochs": None, **changes} if "steps" in changes else changes)
 
     def _with(self, section: str, changes: dict[str, Any]) -> "DetectorRecipe":
         value = self.model_dump(mode="json")

@@ -1,8 +1,8 @@
 """Training of detectors: photographs in many lights, one run folder, resumable to the same step."""
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from headframe import __version__
 from headframe.core.errors import DatasetError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.coco import read_coco
-from headframe.datasets.instances import merge_classes
+from headframe.datasets.instances import InstanceSet, merge_classes
 from headframe.datasets.photographs import InstancePhotograph, read_photographs
 from headframe.datasets.splits import site_folds
 from headframe.engine.detector_bundle import DetectorBundle, read_detector, save_detector
@@ -26,7 +26,9 @@ from headframe.engine.detector_data import (
 )
 from headframe.engine.detector_recipe import DetectorRecipe, PhotographSection
 from headframe.engine.detectors import build_detector
+from headframe.engine.recipe import OptimiserSection
 from headframe.engine.step_run import RESULT, StepRun, claim_run, one_device
+from headframe.engine.validation import Watch
 from headframe.io.files import write_json
 from headframe.models.detector import Detector
 
@@ -39,7 +41,7 @@ class DetectorParts:
 
     Attributes:
         train: what is learnt from.
-        test: what is held out; empty without a fold.
+        test: what is held out; empty without a fold and without sources of its own.
     """
 
     train: list[InstancePhotograph]
@@ -57,6 +59,8 @@ def read_parts(section: PhotographSection, *, progress: Progress = SILENT) -> De
         raise DatasetError("the recipe names no photographs. Give --data FOLDER, or set sources.")
     own = _photographs(section.sources, section, progress)
     more = _photographs(section.more, section, progress)
+    if section.held:
+        return DetectorParts(own + more, _photographs(section.held, section, progress))
     if section.fold is None:
         return DetectorParts(own + more, [])
     groups = {photograph.group: photograph.group for photograph in own}
@@ -87,12 +91,34 @@ def _photographs(
     return found
 
 
+def labels_of(source: str) -> Path:
+    """Give the COCO file of a source: itself, or ``instances.json`` in it."""
+    path = Path(source)
+    return path / _LABELS if path.is_dir() else path
+
+
+def photographs_of(labels: Path) -> Path:
+    """Give the folder that names start from: ``images`` beside the labels, or theirs."""
+    root = labels.parent / "images"
+    return root if root.is_dir() else labels.parent
+
+
+def _part(labels: InstanceSet, most: int | None) -> InstanceSet:
+    """Keep some photographs, evenly spread over the list, the first among them."""
+    count = len(labels.images)
+    if most is None or count <= most:
+        return labels
+    kept = tuple(labels.images[place * count // most] for place in range(most))
+    return replace(labels, images=kept)
+
+
 def train_detector(
     recipe: DetectorRecipe,
     *,
     out: Path,
     resume: bool = False,
     accelerator: str = "auto",
+    watching: Callable[[Detector], Watch] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train a detector into a run folder.
@@ -106,6 +132,8 @@ def train_detector(
         out: run folder, new unless ``resume``.
         resume: go on with what is there; a finished run returns at once.
         accelerator: Lightning's flag.
+        watching: given the network, says what is measured on the way, into ``validation.csv``;
+            no part of the recipe, for it changes nothing of the run.
         progress: told of every photograph and step.
 
     Returns:
@@ -121,7 +149,7 @@ def train_detector(
     if finished is not None:
         return finished
     fabric = one_device(recipe.train, accelerator)
-    run = _DetectorRun(_start(recipe), recipe, fabric=fabric, out=out)
+    network = _start(recipe)
     parts = read_parts(recipe.photographs, progress=progress)
     samples = DetectorSamples(
         [without_crowds(photograph) for photograph in parts.train],
@@ -131,8 +159,11 @@ def train_detector(
         seed=recipe.train.seed,
         progress=progress,
     )
-    run.fit(samples, progress, name=recipe.name)
-    network = run.network.eval().cpu()
+    settings = recipe.train.for_photographs(len(parts.train))
+    run = _DetectorRun(network, settings, fabric=fabric, out=out)
+    watch = None if watching is None else watching(run.detector)
+    run.fit(samples, progress, name=recipe.name, watch=watch)
+    network.eval().cpu()
     parameters = sum(value.numel() for value in network.parameters())
     result = {**run.figures(), "parameters": parameters, "photographs": len(parts.train)}
     bundle = DetectorBundle(
@@ -171,13 +202,13 @@ class _DetectorRun(StepRun[Sample]):
     """A run whose loss is that of a batch of photographs at once."""
 
     def __init__(
-        self, network: nn.Module, recipe: DetectorRecipe, *, fabric: Fabric, out: Path
+        self, network: nn.Module, settings: OptimiserSection, *, fabric: Fabric, out: Path
     ) -> None:
         if not isinstance(network, Detector):
-            raise RecipeError(f"{recipe.detector.architecture} is no detector.")
+            raise RecipeError(f"{type(network).__name__} is no detector.")
         self.detector = network
         network.to(memory_format=torch.channels_last).train()
-        super().__init__(network, recipe.train, fabric=fabric, out=out)
+        super().__init__(network, settings, fabric=fabric, out=out)
 
     def learn(self, batch: Sequence[Sample]) -> tuple[float, int]:
         checksum = 0

@@ -15,11 +15,13 @@ from torch import nn
 
 from headframe.core.errors import JobError, OutputError, RecipeError
 from headframe.core.progress import Progress
+from headframe.engine.allocator import keep_freed_memory
 from headframe.engine.optimisation import build_optimizer, build_schedule
 from headframe.engine.recipe import OptimiserSection
 from headframe.engine.recipe_file import load_as, save_as
 from headframe.engine.run import CHECKPOINT
 from headframe.engine.runlog import RunLog
+from headframe.engine.validation import ValidationLog, Watch
 from headframe.engine.weights import load_checkpoint, save_checkpoint
 from headframe.models.trainable import load_trained, set_trainable, trained_state
 
@@ -74,6 +76,7 @@ def one_device(settings: OptimiserSection, accelerator: str) -> Fabric:
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
     torch.manual_seed(settings.seed)
+    keep_freed_memory()
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 
@@ -106,8 +109,21 @@ class StepRun(ABC, Generic[Sample]):
     def learn(self, batch: Sequence[Sample]) -> tuple[float, int]:
         """Add the gradients of a batch to none; give its loss and a checksum of its samples."""
 
-    def fit(self, samples: Samples[Sample], progress: Progress, *, name: str) -> None:
+    def fit(
+        self,
+        samples: Samples[Sample],
+        progress: Progress,
+        *,
+        name: str,
+        watch: Watch | None = None,
+    ) -> None:
         """Take the steps that are left, after those of the folder's checkpoint.
+
+        Args:
+            samples: what is learnt from.
+            progress: told of every step.
+            name: of the run.
+            watch: what is measured on the way, into ``validation.csv``; its time does not count.
 
         Raises:
             JobError: the loss is no longer finite.
@@ -115,6 +131,8 @@ class StepRun(ABC, Generic[Sample]):
         if (self._out / CHECKPOINT).is_file():
             self._restore(load_checkpoint(self._out / CHECKPOINT))
         settings = self._settings
+        seen = ValidationLog(self._out)
+        seen.rewind(self.step)
         began = time.perf_counter() - self._seconds
         progress.start(f"Training {name}", settings.steps)
         progress.advance(self.step)
@@ -123,6 +141,9 @@ class StepRun(ABC, Generic[Sample]):
             self._one_step([samples[first + i] for i in range(settings.batch)])
             progress.advance()
             self._seconds = time.perf_counter() - began
+            if watch is not None and watch.due(self.step, settings.steps):
+                seen.add(self.step, watch.measure())
+                began = time.perf_counter() - self._seconds
             if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
                 self._checkpoint()
         progress.finish()

@@ -1,55 +1,47 @@
 """Comparisons of chains: detectors trained by folds, what they found kept, one table of it."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from faster_coco_eval.core import mask as rle_tools
-
-from headframe.core.detections import Detections
 from headframe.core.errors import DatasetError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.photographs import InstancePhotograph
-from headframe.engine.bases import base_state, find_base
 from headframe.engine.detector_bundle import on_device, read_detector
-from headframe.engine.detector_data import build_prepare, shown, views_in_light
+from headframe.engine.detector_data import Prepare, build_prepare, views_in_light
 from headframe.engine.detector_recipe import DetectorRecipe
 from headframe.engine.detector_training import read_parts, train_detector
-from headframe.engine.prompting.boxes import answer_boxes
-from headframe.engine.recipe import FoldSection
 from headframe.engine.shared_runs import share, writing_tables
-from headframe.io.files import write_json
+from headframe.engine.validation import Watch
 from headframe.metrics.instances import InstanceEvaluation
-from headframe.metrics.matching import encode
-from headframe.models.detector import read_options
-from headframe.models.sam.classprompt import ClassPromptedSam, build_class_prompted_sam
+from headframe.models.detector import Detector
 from headframe.underground.chain import Chain, ChainOptions
-from headframe.underground.chain_plan import ChainPlan, MethodSection
+from headframe.underground.chain_curves import draw_curves, measure
+from headframe.underground.chain_found import (
+    Entries,
+    add_found,
+    entries_of,
+    read_found,
+    write_found,
+)
+from headframe.underground.chain_panels import draw_panels
+from headframe.underground.chain_parts import (
+    Desk,
+    Run,
+    Sams,
+    build_chains,
+    build_sams,
+    detector_recipe,
+    found_by,
+)
+from headframe.underground.chain_plan import ChainPlan, PlanRecipes
 from headframe.underground.chain_table import LightRow, write_tables
-from headframe.underground.fusion import FusionOptions
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One detector, trained on all but one fold with one seed."""
-
-    recipe: str
-    fold: int
-    seed: int
-
-    @property
-    def key(self) -> str:
-        return f"{Path(self.recipe).stem}-fold{self.fold}-seed{self.seed}"
+from headframe.underground.drawn_sources import tested_on_drawn
 
 
 def compare_chains(
     plan: ChainPlan,
-    recipes: Mapping[str, DetectorRecipe],
+    recipes: PlanRecipes,
     *,
     out: Path,
     folds: Sequence[int] = (),
@@ -59,13 +51,14 @@ def compare_chains(
 ) -> list[LightRow]:
     """Train, look and score.
 
-    Each detector's run lies in ``out/detectors``, what each method found of the photographs held
-    out in ``out/found`` as COCO results, and tables and pictures in ``out``. What is there is not
-    done again; several processes may share ``out``.
+    Each detector's run lies in ``out/detectors``, those of SAMs and enhancers in ``out/sams`` and
+    ``out/enhancers``, what each method found of the photographs held out in ``out/found`` as COCO
+    results, and tables and pictures in ``out``. What is there is not done again; several processes
+    may share ``out``.
 
     Args:
         plan: methods, photographs, lights.
-        recipes: of the detectors, by the names that the plan has for them.
+        recipes: of the plan.
         out: folder of runs and tables.
         folds: those that are held out in turn; empty: all.
         seeds: training seeds.
@@ -76,171 +69,116 @@ def compare_chains(
         A row a method and light, over all folds and seeds together.
 
     Raises:
-        DatasetError: a fold that is none, or photographs that cannot be divided so.
+        DatasetError: a fold that is none, photographs that cannot be divided so, or drawn ones
+            among photographs in what is held out.
         RecipeError: a recipe, or the options of a fusion, that cannot be used.
     """
-    chosen = tuple(folds) or tuple(range(plan.of))
-    if max(chosen) >= plan.of or min(chosen) < 0:
-        raise DatasetError(f"there is no fold {max(chosen)} of {plan.of}; count from 0.")
-    runs = [_Run(*each) for each in product(recipes, chosen, seeds)]
+    chosen = tuple(folds) or plan.folds
+    strange = sorted(set(chosen) - set(plan.folds))
+    if strange:
+        raise DatasetError(f"there is no fold {strange[0]} of {len(plan.folds)}; count from 0.")
+    drawn = tested_on_drawn(plan.photographs)
+    runs = [Run(*each) for each in product(recipes.detectors, chosen, seeds)]
+    desk = Desk(out, accelerator, progress)
     for run in share(runs, out=out, name=lambda run: run.key):
-        _look(plan, recipes[run.recipe], run, out=out, accelerator=accelerator, progress=progress)
+        _look(plan, recipes, run, desk)
     with writing_tables(out):
-        rows = _score(plan, runs, out)
-        write_tables(rows, out, plain=plan.plain, figures=plan.figures)
+        tests = _tests(plan, runs)
+        rows = _score(plan, runs, tests, out)
+        write_tables(rows, out, plan=plan, drawn=drawn)
+        draw_curves(plan, recipes, runs, out=out)
+        first = runs[0]
+        draw_panels(plan, tests[first.fold], out, found=lambda n, s: found_file(out, n, first, s))
     return rows
 
 
-def _look(
-    plan: ChainPlan,
-    recipe: DetectorRecipe,
-    run: _Run,
-    *,
-    out: Path,
-    accelerator: str,
-    progress: Progress,
-) -> None:
+def _look(plan: ChainPlan, recipes: PlanRecipes, run: Run, desk: Desk) -> None:
     """Train one detector and keep what every method on it finds."""
-    methods = {n: m for n, m in plan.methods.items() if m.detector == run.recipe}
+    methods = [name for name, method in plan.methods.items() if method.detector == run.recipe]
     if all(
-        _found(out, name, run, light).is_file() for name in methods for light in plan.light.test
+        found_file(desk.out, name, run, light).is_file()
+        for name, light in product(methods, plan.light.test)
     ):
         return
-    fold = FoldSection(index=run.fold, of=plan.of, seed=plan.fold_seed)
-    own = recipe.with_photographs(
-        **plan.photographs.model_dump(mode="json", exclude={"fold"}), fold=fold
-    )
-    own = own.with_train(seed=run.seed)
-    folder = out / "detectors" / run.key
+    recipe = detector_recipe(plan, recipes, run, desk=desk)
+    sams = build_sams(plan, recipes, run, recipe=recipe, desk=desk)
+    folder = desk.run_folder(run)
     train_detector(
-        own, out=folder, resume=folder.is_dir(), accelerator=accelerator, progress=progress
+        recipe,
+        out=folder,
+        resume=True,
+        accelerator=desk.accelerator,
+        watching=_watching(plan, recipe, methods, sams),
+        progress=desk.progress,
     )
-    test = read_parts(own.photographs, progress=progress).test
-    bundle = on_device(read_detector(folder), "cpu" if accelerator == "cpu" else "auto")
-    prepare = build_prepare(bundle.prepare)
-    base = Chain(
-        bundle.detector,
-        bundle.categories,
-        prepare,
-        options=ChainOptions(short_side_px=0),
-        name=run.key,
-    )
-    sams = {m.sam: _sam(m.sam, len(bundle.categories)) for m in methods.values() if m.sam}
-    chains = {name: _chain(base, method, sams) for name, method in methods.items()}
+    bundle = on_device(read_detector(folder), desk.device)
+    base = _base(bundle.detector, bundle.categories, build_prepare(bundle.prepare), run.key)
+    chains = build_chains(plan, base, methods, sams)
+    test = read_parts(recipe.photographs, progress=desk.progress).test
     views = views_in_light(test, plan.light)
-    progress.start(f"Looking with {run.key}", len(test) * len(views))
+    desk.progress.start(f"Looking with {run.key}", len(test) * len(views))
     for light, photographs in views.items():
-        entries: dict[str, list[dict[str, Any]]] = {name: [] for name in chains}
+        entries: dict[str, Entries] = {name: [] for name in chains}
         for photograph in photographs:
-            for name, found in _found_by(chains, base, photograph):
-                entries[name] += _entries(photograph.name, found)
-            progress.advance()
+            for name, found in found_by(chains, base, photograph):
+                entries[name] += entries_of(photograph.name, found)
+            desk.progress.advance()
         for name, found_entries in entries.items():
-            write_json(_found(out, name, run, light), found_entries)
-    progress.finish()
+            write_found(found_file(desk.out, name, run, light), found_entries)
+    desk.progress.finish()
 
 
-def _found_by(
-    chains: Mapping[str, Chain], base: Chain, photograph: InstancePhotograph
-) -> Iterator[tuple[str, Detections]]:
-    """Ask detector and each SAM once, and finish every chain from their answers."""
-    pixels = shown(photograph, base.prepare)
-    (found,) = base.detector.detect([torch.from_numpy(pixels)], soft=True)
-    found = found.above(base.options.min_score)
-    answers: dict[tuple[int, bool], Detections] = {}
-    for name, chain in chains.items():
-        if chain.sam is None:
-            yield name, found
-            continue
-        key = (id(chain.sam), chain.options.classes)
-        if key not in answers:
-            asked = found.above(chain.options.sam_score)
-            answers[key] = answer_boxes(chain.sam, pixels, asked, classes=chain.options.classes)
-        yield name, chain.finish(found, answers[key])[0]
+def _base(detector: Detector, categories: tuple[str, ...], prepare: Prepare, name: str) -> Chain:
+    """Make a chain of a detector alone, on photographs that are reduced already."""
+    options = ChainOptions(short_side_px=0)
+    return Chain(detector, categories, prepare, options=options, name=name)
 
 
-def _sam(source: str, classes: int) -> ClassPromptedSam:
-    base = find_base(source)
-    return build_class_prompted_sam(classes, base=base.architecture, state=base_state(base))
+def _watching(
+    plan: ChainPlan, recipe: DetectorRecipe, methods: Sequence[str], sams: Sams
+) -> Callable[[Detector], Watch] | None:
+    """Say how all methods on a detector are measured while it trains; None: not at all."""
+    if not plan.curves.every:
+        return None
+
+    def watching(detector: Detector) -> Watch:
+        categories = recipe.photographs.categories
+        base = _base(detector, categories, build_prepare(recipe.prepare), recipe.name)
+        chains = build_chains(plan, base, methods, sams)
+        held = read_parts(recipe.photographs).test
+        return Watch(plan.curves.every, lambda: measure(plan, chains, base, held))
+
+    return watching
 
 
-def _chain(base: Chain, method: MethodSection, sams: Mapping[str, ClassPromptedSam]) -> Chain:
-    if method.sam is None:
-        return base
-    fusion = None
-    if method.fusion is not None:
-        fusion = read_options(FusionOptions, method.fusion, name="fusion")
-    options = replace(base.options, classes=method.classes)
-    return replace(base, sam=sams[method.sam], fusion=fusion, options=options)
+def found_file(out: Path, method: str, run: Run, light: float) -> Path:
+    """Give the file of what a method found in one light on what a run held out."""
+    return out / "found" / method / f"{run.place}-light{light:g}.json"
 
 
-def _found(out: Path, method: str, run: _Run, light: float) -> Path:
-    return out / "found" / method / f"fold{run.fold}-seed{run.seed}-light{light:g}.json"
+def _tests(plan: ChainPlan, runs: Sequence[Run]) -> dict[int, list[InstancePhotograph]]:
+    """Read what each fold holds out."""
+    folds = dict.fromkeys(run.fold for run in runs)
+    return {
+        fold: read_parts(plan.part(fold).model_copy(update={"more": ()})).test for fold in folds
+    }
 
 
-def _entries(name: str, found: Detections) -> list[dict[str, Any]]:
-    """COCO results of one photograph, its name in the place of a number."""
-    return [
-        {
-            "image_id": name,
-            "category_id": int(label),
-            "score": float(score),
-            "bbox": [float(b[0]), float(b[1]), float(b[2] - b[0]), float(b[3] - b[1])],
-            "segmentation": {**code, "counts": code["counts"].decode("ascii")},
-        }
-        for label, score, b, code in zip(
-            found.labels, found.scores, found.boxes, encode(found.masks), strict=True
-        )
-    ]
-
-
-def _score(plan: ChainPlan, runs: Sequence[_Run], out: Path) -> list[LightRow]:
+def _score(
+    plan: ChainPlan,
+    runs: Sequence[Run],
+    tests: dict[int, list[InstancePhotograph]],
+    out: Path,
+) -> list[LightRow]:
     """Score all that was found; photographs of all runs count together."""
     classes = {name: n for n, name in enumerate(plan.photographs.categories, start=1)}
-    tests: dict[int, list[InstancePhotograph]] = {}
-    for fold in dict.fromkeys(run.fold for run in runs):
-        section = plan.photographs.model_copy(
-            update={"fold": FoldSection(index=fold, of=plan.of, seed=plan.fold_seed), "more": ()}
-        )
-        tests[fold] = read_parts(section).test
     rows = []
     for name, light in product(plan.methods, plan.light.test):
         evaluation = InstanceEvaluation(classes)
         for run in runs:
             if plan.methods[name].detector == run.recipe:
-                _add(evaluation, tests[run.fold], _found(out, name, run, light))
+                add_found(
+                    evaluation, tests[run.fold], read_found(found_file(out, name, run, light))
+                )
         rows.append(LightRow(name, light, evaluation))
     return rows
-
-
-def _add(
-    evaluation: InstanceEvaluation, photographs: Sequence[InstancePhotograph], path: Path
-) -> None:
-    by_name: dict[str, list[dict[str, Any]]] = {}
-    for entry in json.loads(path.read_text(encoding="utf-8")):
-        by_name.setdefault(entry["image_id"], []).append(entry)
-    for photograph in photographs:
-        entries = by_name.get(photograph.name, [])
-        evaluation.update(_truth(photograph), _read(entries, photograph), crowd=photograph.crowd)
-
-
-def _truth(photograph: InstancePhotograph) -> Detections:
-    count = len(photograph.labels)
-    return Detections(
-        photograph.boxes, photograph.labels, np.ones(count, np.float32), photograph.masks
-    )
-
-
-def _read(entries: Sequence[Mapping[str, Any]], photograph: InstancePhotograph) -> Detections:
-    height, width = photograph.image.shape[:2]
-    if not entries:
-        return Detections.none(height, width)
-    boxes = np.array([entry["bbox"] for entry in entries], np.float32)
-    boxes[:, 2:] += boxes[:, :2]
-    masks = [np.asarray(rle_tools.decode(entry["segmentation"]), np.bool_) for entry in entries]
-    return Detections(
-        boxes,
-        np.array([entry["category_id"] for entry in entries], np.int64),
-        np.array([entry["score"] for entry in entries], np.float32),
-        np.stack(masks),
-    )

@@ -19,6 +19,8 @@ from headframe.metrics.instances import (
     difference,
     table_two,
 )
+from headframe.underground.chain_plan import ChainPlan
+from headframe.underground.drawn_sources import DRAWN_NOTE
 
 _SHOWN = ("mask_ap", "mask_ap50", "box_ap50", "f1", "pixel_f1", "iou", "iou_imagewise")
 _COMPARED = "mask_ap50"
@@ -61,28 +63,26 @@ class LightRow:
 
 
 def write_tables(
-    rows: Sequence[LightRow],
-    out: Path,
-    *,
-    plain: str,
-    figures: Mapping[str, Mapping[str, float]],
+    rows: Sequence[LightRow], out: Path, *, plan: ChainPlan, drawn: bool = False
 ) -> None:
     """Write ``table.csv``, ``table.md`` and ``table.png`` into ``out``.
 
     Args:
         rows: of every method in every light.
         out: folder.
-        plain: the method that the others are compared with in the same light.
-        figures: what a paper reports, method to percentages ``f1`` and ``miou``.
+        plan: the method that the others are compared with, and what a paper reports.
+        drawn: what was held out is drawn: the table says so, and no paper's figures are in it.
     """
-    base = {row.light: row for row in rows if row.method == plain}
+    base = {row.light: row for row in rows if row.method == plan.plain}
     lines = [row.flat(base[row.light]) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     write_text(out / "table.csv", text.getvalue())
-    write_text(out / "table.md", _markdown(rows, lines, figures))
+    figures = {} if drawn else plan.figures
+    note = f"{DRAWN_NOTE}\n\n" if drawn else ""
+    write_text(out / "table.md", note + _markdown(rows, lines, figures))
     _draw(rows, out / "table.png")
 
 
@@ -106,11 +106,12 @@ def _markdown(
     for row in rows:
         results.setdefault(f"light {row.light:g}", {})[row.method] = row.report
     text += ["", "As the paper lays out its Table II; F1 of objects at IoU 0.5, pooled mIoU:", ""]
-    text += [f"| {' | '.join(TABLE_II)} | paper: F1 / mIoU |", "|---" * (len(TABLE_II) + 1) + "|"]
+    heads = (*TABLE_II, "paper: F1 / mIoU") if figures else TABLE_II
+    text += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for cells_of in table_two(results):
         told = figures.get(cells_of[1])
         paper = f"{told['f1']:.1f} / {told['miou']:.1f}" if told else "-"
-        text.append(f"| {' | '.join((*cells_of, paper))} |")
+        text.append(f"| {' | '.join((*cells_of, paper) if figures else cells_of)} |")
     return "\n".join(text) + "\n"
 
 

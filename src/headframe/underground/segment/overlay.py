@@ -10,10 +10,11 @@ from headframe.underground.segment.record import Found, Mask, enlarged
 
 STYLES = ("bright", "original")
 """What masks are drawn on: the photograph stretched to its full range, or as it is."""
-_COLOURS = (
+COLOURS = (
     (240, 110, 20), (60, 160, 255), (20, 190, 130), (240, 220, 50), (220, 110, 190),
     (150, 130, 255), (200, 200, 200),
 )  # fmt: skip
+"""Of classes 1, 2, …; they come again."""
 _SHARE = 0.4
 _PERCENTILES = (1.0, 99.5)
 _STEP = 4
@@ -65,7 +66,7 @@ def draw(
     height, width = picture.shape[:2]
     thick = max(round(max(height, width) / 640), 1)
     for found, mask in zip(objects, masks, strict=True):
-        colour = _COLOURS[(found.category_id - 1) % len(_COLOURS)]
+        colour = COLOURS[(found.category_id - 1) % len(COLOURS)]
         window, part = enlarged(mask, (height, width))
         region = picture[window]
         mixed = region[part] * (1 - _SHARE) + np.array(colour) * _SHARE
@@ -85,7 +86,7 @@ def _label(picture: Pixels, found: Found, size: tuple[int, int], name: str, thic
     x, y, wide, tall = found.bbox
     left, top = round(x * scale[0]), round(y * scale[1])
     right, bottom = round((x + wide) * scale[0]), round((y + tall) * scale[1])
-    colour = _COLOURS[(found.category_id - 1) % len(_COLOURS)]
+    colour = COLOURS[(found.category_id - 1) % len(COLOURS)]
     cv2.rectangle(picture, (left, top), (right, bottom), colour, thick)
     track = "" if found.track_id is None else f" #{found.track_id}"
     told = f"{name} {found.score:.2f}{track}"
