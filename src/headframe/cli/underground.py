@@ -7,11 +7,13 @@ Examples:
     headframe underground export instances.json --as yolo --out labels
     headframe underground darken photographs --light 0.03 --out dark
     headframe underground segment frames --model dis-mine-person --out found
+    headframe underground annotate plan.yaml --images frames --manual manual.json --out labelled
     headframe underground draw --images 60 --tunnels 12 --out drawn
 """
 
 import typer
 
+from headframe.cli.underground_annotate import annotate
 from headframe.cli.underground_detect import compare, train_detector
 from headframe.cli.underground_draw import draw
 from headframe.cli.underground_frames import filter_command, frames
@@ -33,3 +35,4 @@ app.command("compare")(compare)
 app.command("segment")(segment)
 app.command("pack")(pack)
 app.command("train-sam")(train_sam)
+app.command("annotate")(annotate)
