@@ -54,3 +54,17 @@ def test_show_names_the_base_of_an_adapted_sam(make, tmp_path, capsys):
     assert 0 < shown["trained_parameters"] < shown["parameters"]
     assert run("models", "show", str(folder)) == 0
     assert "abababababab" in capsys.readouterr().out
+
+
+def test_show_a_base_of_sam(capsys):
+    assert run("models", "show", "litemedsam", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["parameters"], value["frame_px"], value["stride_px"]) == (9_791_300, 256, 4)
+    assert value["license"] == "Apache-2.0"
+    assert run("models", "show", "litemedsam") == 0
+    assert "9,791,300" in capsys.readouterr().out
+
+
+def test_show_a_file_that_is_not_there(capsys):
+    assert run("models", "show", "sam_vit_b.pth") == 2
+    assert "sam_vit_b.pth" in capsys.readouterr().err

@@ -52,23 +52,29 @@ def list_models(
 @app.command("show")
 def show_model(
     model: Annotated[
-        str, typer.Argument(help="Name, bundle folder, hf://owner/name, or an architecture.")
+        str,
+        typer.Argument(help="Name, bundle folder, hf://owner/name, architecture, or base of SAM."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show what a model needs, what it writes and how it was measured, or an architecture.
+    """Show a model (its needs, output and figures), an architecture, or a base of SAM.
 
     Examples:
         headframe models show tailings-s2-rgb
         headframe models show runs/unet/bundle --json
         headframe models show minesegsat-b3 --json
+        headframe models show sam_vit_b.pth
     """
     from headframe.cli import console
+    from headframe.engine.bases import is_base
     from headframe.engine.bundle import find_bundle, out_channels, read_spec
     from headframe.models.registry import BUILDERS, count_parameters, count_trained
 
     if model in BUILDERS and not Path(model).is_dir():
         _show_architecture(model, as_json=as_json)
+        return
+    if is_base(model) and not Path(model).is_dir():
+        _show_base(model, as_json=as_json)
         return
     spec = read_spec(find_bundle(model))
     counted = (spec.architecture, spec.inputs.bands, out_channels(spec), spec.options)
@@ -139,6 +145,18 @@ def _show_architecture(name: str, *, as_json: bool) -> None:
     counted = f"{facts['parameters']:,} with these bands, default options and one logit"
     rows = [(key, value) for key, value in (facts | {"parameters": counted}).items()]
     console.table(name, ("field", "value"), rows)
+
+
+def _show_base(source: str, *, as_json: bool) -> None:
+    from headframe.cli import console
+    from headframe.engine.bases import describe_base, find_base
+
+    facts = describe_base(find_base(source))
+    if as_json:
+        console.emit_json(facts)
+        return
+    shown = facts | {"parameters": f"{facts['parameters']:,}"}
+    console.table(f"{source}: a base of SAM", ("field", "value"), list(shown.items()))
 
 
 def _brief(spec: "ModelSpec") -> dict[str, Any]:

