@@ -97,3 +97,22 @@ def test_the_detectors_of_a_plan_can_be_built(path):
         assert isinstance(network, Detector)
     beside = {p.name for p in path.parent.glob("*.yaml")} - {"plan.yaml", "sam.yaml"}
     assert beside == set(recipes.detectors)
+    for sam in recipes.sams.values():
+        assert sam.photographs.categories == plan.photographs.categories
+    assert {r.prepare for r in recipes.detectors.values()} <= {"none", "stretch", "gamma",
+                                                               *recipes.enhancers}  # fmt: skip
+
+
+def test_there_is_a_method_for_every_row_of_the_table():
+    rows = {"SAM", "Mask R-CNN", "Mask2Former", "DIS-Mine"}
+    for name, wanted in (("imagemine", rows), ("lis", rows | {"ISD"}), ("dslmf", rows)):
+        plan, recipes = load_plan(ROOT / "dis-mine" / name / "plan.yaml")
+        assert set(plan.methods) == set(plan.figures) == wanted
+        ours = recipes.detectors["dis-mine.yaml"]
+        train = ours.train
+        assert (train.optimizer, train.lr, train.batch, train.epochs) == ("sgd", 1e-3, 4, 80)
+        assert ours.detector.options["body"] == "resnet101"
+        sam = recipes.sams["sam.yaml"].train
+        assert (sam.optimizer, sam.lr, sam.batch, sam.epochs) == ("adam", 1e-4, 32, 80)
+        stage = recipes.enhancers["kind-joint"].stages["joint"]
+        assert (stage.lr, stage.batch, stage.crop_px) == (1e-3, 16, 256)

@@ -78,12 +78,10 @@ def _photographs(
 ) -> list[InstancePhotograph]:
     found = []
     for source in sources:
-        path = Path(source)
-        labels = path / _LABELS if path.is_dir() else path
-        root = Path(section.images) if section.images else labels.parent / "images"
+        labels = labels_of(source)
         found += read_photographs(
-            merge_classes(read_coco(labels), section.merge),
-            root if root.is_dir() else labels.parent,
+            _part(merge_classes(read_coco(labels), section.merge), section.most),
+            photographs_of(labels, section.images),
             categories=section.categories,
             short_side_px=section.short_side_px,
             progress=progress,
@@ -97,9 +95,14 @@ def labels_of(source: str) -> Path:
     return path / _LABELS if path.is_dir() else path
 
 
-def photographs_of(labels: Path) -> Path:
-    """Give the folder that names start from: ``images`` beside the labels, or theirs."""
-    root = labels.parent / "images"
+def photographs_of(labels: Path, images: str | None = None) -> Path:
+    """Give the folder that names start from.
+
+    Args:
+        labels: a COCO file.
+        images: the folder, where it is told; else it is ``images`` beside the labels, or theirs.
+    """
+    root = Path(images) if images else labels.parent / "images"
     return root if root.is_dir() else labels.parent
 
 

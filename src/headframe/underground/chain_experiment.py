@@ -36,7 +36,7 @@ from headframe.underground.chain_parts import (
 )
 from headframe.underground.chain_plan import ChainPlan, PlanRecipes
 from headframe.underground.chain_table import LightRow, write_tables
-from headframe.underground.drawn_sources import tested_on_drawn
+from headframe.underground.drawn_sources import held_out_is_drawn
 
 
 def compare_chains(
@@ -77,7 +77,7 @@ def compare_chains(
     strange = sorted(set(chosen) - set(plan.folds))
     if strange:
         raise DatasetError(f"there is no fold {strange[0]} of {len(plan.folds)}; count from 0.")
-    drawn = tested_on_drawn(plan.photographs)
+    drawn = held_out_is_drawn(plan.photographs)
     runs = [Run(*each) for each in product(recipes.detectors, chosen, seeds)]
     desk = Desk(out, accelerator, progress)
     for run in share(runs, out=out, name=lambda run: run.key):

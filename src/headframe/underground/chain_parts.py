@@ -131,7 +131,7 @@ def bright_files(
     files = []
     for source in sources:
         labels = labels_of(source)
-        root = photographs_of(labels)
+        root = photographs_of(labels, None if plan.bright else section.images)
         names = [image.file_name for image in read_coco(labels).images]
         files += [root / name for name in names if kept is None or name in kept]
     return files

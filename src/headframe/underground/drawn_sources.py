@@ -11,7 +11,7 @@ DRAWN_NOTE = (
 )
 
 
-def tested_on_drawn(section: PhotographSection) -> bool:
+def held_out_is_drawn(section: PhotographSection) -> bool:
     """Whether what is held out was drawn by ``underground draw``.
 
     Raises:
