@@ -10,7 +10,7 @@ from headframe.underground import frame_filter, frame_scores
 from headframe.underground.contact_sheet import Cell, write_sheets
 from headframe.underground.faces import Face, find_faces, hide_faces
 from headframe.underground.filter_report import write_decisions
-from headframe.underground.frame_filter import FilterOptions, judge_frames
+from headframe.underground.frame_filter import FilterOptions, Targets, judge_frames
 from headframe.underground.frame_scores import (
     hash_distance,
     likeness,
@@ -146,10 +146,21 @@ def test_frames_without_a_target_are_left_out(frames):
 
     files = find_images([frames])
     options = FilterOptions(faces="off")
-    found = list(judge_frames(files, options=options, count_targets=count))
+    journal = frames / "scores.jsonl"
+    targets = Targets("six", count)
+    found = list(judge_frames(files, options=options, journal=journal, count_targets=targets))
     assert [d.file.name for d in found if d.kept] == ["06-other.png"]
     assert found[0].reasons == ("no target",)
-    assert len(seen) < len(files)  # not asked of what is rejected already
+    assert [d.targets for d in found][:6] == [0, 0, None, None, None, 1]  # 02 repeats no kept one
+    asked = len(seen)
+    assert asked < len(files)  # not asked of what is rejected already
+    again = list(judge_frames(files, options=options, journal=journal, count_targets=targets))
+    assert [d.targets for d in again] == [d.targets for d in found]
+    assert len(seen) == asked  # counts are kept
+    other = Targets("none", lambda pixels: 0)
+    assert not any(
+        d.kept for d in judge_frames(files, options=options, journal=journal, count_targets=other)
+    )
 
 
 def test_a_stopped_run_need_not_measure_again(frames, tmp_path, monkeypatch):

@@ -71,6 +71,14 @@ def filter_command(
     margin: Annotated[float, typer.Option(help="For review: share of a threshold.")] = 0.25,
     least_lit: Annotated[float, typer.Option(help="For review: share lit below this.")] = 0.1,
     faces: Annotated[str, typer.Option(help="report, blur or off.")] = "report",
+    detector: Annotated[
+        str | None,
+        typer.Option(help="A chain's name or folder: frames on which it finds nothing go out."),
+    ] = None,
+    detector_score: Annotated[
+        float, typer.Option(help="Its objects of at least this score count, 0-1.")
+    ] = 0.5,
+    device: Annotated[str, typer.Option(help="Of --detector: auto, cpu, cuda ...")] = "auto",
     copy: Annotated[bool, typer.Option("--copy", help="Copy kept frames to OUT/kept.")] = False,
     review: Annotated[
         bool, typer.Option("--review", help="Print the frames that a person should look at.")
@@ -79,8 +87,9 @@ def filter_command(
 ) -> None:
     """Sort frames: dark, blurred, repeated and collapsed ones out, with every score in a table.
 
-    Writes filter.csv, review.csv, kept.txt and contact sheets of kept and rejected frames. Faces
-    are found where they are upright and lit; look at what is published all the same.
+    Writes filter.csv, review.csv, kept.txt and contact sheets of kept and rejected frames. With
+    --detector frames without any target object go out too. Faces are found where they are upright
+    and lit; look at what is published all the same.
 
     Examples:
 
@@ -89,6 +98,8 @@ def filter_command(
         headframe underground filter frames --blur 60 --lookback 5 --out filtered --review
 
         headframe underground filter frames --faces blur --out to-publish
+
+        headframe underground filter frames --detector dis-mine-person --out with-people
     """
     from headframe.cli import console
     from headframe.io.files import make_folder
@@ -109,9 +120,16 @@ def filter_command(
         faces=faces,
     )
     files = find_images(sources)
+    targets = None
+    if detector is not None:
+        from headframe.underground.targets import detector_targets
+
+        targets = detector_targets(detector, score=detector_score, device=device)
     make_folder(out)
     with console.progress() as bar:
-        judged = judge_frames(files, options=options, journal=out / JOURNAL, progress=bar)
+        judged = judge_frames(
+            files, options=options, journal=out / JOURNAL, count_targets=targets, progress=bar
+        )
         decisions = list(judged)
         write_decisions(decisions, out, options=options, copy=copy)
     reasons: dict[str, int] = {}

@@ -34,6 +34,9 @@ def segment(
     seconds: Annotated[
         float | None, typer.Option(help="Stop a camera after so many seconds.")
     ] = None,
+    blur_faces: Annotated[
+        bool, typer.Option("--blur-faces", help="Hide faces, and heads of people found.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -63,6 +66,7 @@ def segment(
         overlay_px=overlay_px,
         every_s=every,
         thermal=thermal,
+        blur_faces=blur_faces,
     )
     with progress() as shown:
         report = segment_sources(

@@ -58,10 +58,22 @@ def read_image(path: Path) -> Pixels:
         FormatError: it is empty, truncated, no picture, or holds numbers that are no light.
         UnsafeFileError: it claims more than ``MAX_PIXELS``.
     """
-    deep = _read(path)
-    if deep.dtype == np.uint8:
-        return deep.astype(np.uint8, copy=False)
-    wide = deep.astype(np.uint32)
+    return as_bytes(_read(path))
+
+
+def read_levels(path: Path) -> Deep:
+    """Read a photograph as it is stored: (H, W, 3) uint8, or uint16 of a file of 16 bits.
+
+    Of 12 MP this is 36 MB, and as floats 144. Errors as ``read_image``.
+    """
+    return _read(path)
+
+
+def as_bytes(levels: Deep) -> Pixels:
+    """Give 8 bits of (H, W, 3) uint8 or uint16: divided by 257, rounded."""
+    if levels.dtype == np.uint8:
+        return levels.astype(np.uint8, copy=False)
+    wide = levels.astype(np.uint32)
     return ((wide + 128) // 257).astype(np.uint8)
 
 

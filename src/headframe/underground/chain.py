@@ -18,6 +18,7 @@ from headframe.core.detections import Detections
 from headframe.core.errors import GridMismatchError, RecipeError
 from headframe.engine.detector_data import FloatPixels, Prepare, as_it_is
 from headframe.engine.prompting.boxes import answer_boxes
+from headframe.io.images import Deep
 from headframe.models.detector import Detector
 from headframe.models.sam.classprompt import ClassPromptedSam
 from headframe.underground.fusion import Fused, FusionOptions, fuse
@@ -67,6 +68,7 @@ class Looked:
         stages: what each part said, by its name: ``detect``, ``sam``, ``fuse``. SAM and fusion
             speak of the objects that SAM was asked about, the first of ``detect``.
         seconds: by part, all of ``PARTS``.
+        cpu_seconds: likewise, of all threads of the process.
         shown: (3, h, w) float32, what the networks saw: reduced and enhanced.
         size: (H, W) of the photograph as it was given.
         fused: what came of fusion; None where it was not run.
@@ -78,6 +80,7 @@ class Looked:
     shown: FloatPixels
     size: tuple[int, int]
     fused: Fused | None = None
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def overhead(self) -> float:
@@ -143,6 +146,29 @@ class Chain:
             )
         clock = _Clock()
         small = reduced_float(pixels, self.options.short_side_px)
+        return self._look(small, (pixels.shape[1], pixels.shape[2]), clock)
+
+    def look_at(self, levels: Deep) -> Looked:
+        """Find the objects of one photograph as files and videos hold it.
+
+        The same as ``look`` of it as floats, without a large photograph ever being floats: 12 MP
+        would be 144 MB of them.
+
+        Args:
+            levels: (H, W, 3) uint8 or uint16 RGB, any H and W.
+
+        Raises:
+            GridMismatchError: it is no such array.
+        """
+        if levels.ndim != 3 or levels.shape[2] != 3 or 0 in levels.shape:
+            raise GridMismatchError(
+                f"a photograph of shape {levels.shape} cannot be looked at; give (H, W, 3)."
+            )
+        clock = _Clock()
+        small = reduced_levels(levels, self.options.short_side_px)
+        return self._look(small, (levels.shape[0], levels.shape[1]), clock)
+
+    def _look(self, small: FloatPixels, size: tuple[int, int], clock: "_Clock") -> Looked:
         with clock.of(ENHANCE):
             shown = self.prepare(small)
         with clock.of(DETECT):
@@ -160,8 +186,8 @@ class Chain:
             if fused is not None:
                 stages[FUSE] = fused.detections
         found = Detections(found.boxes, found.labels, found.scores, found.masks)
-        size = pixels.shape[1], pixels.shape[2]
-        return Looked(found, stages, clock.seconds(), shown, size, fused)
+        seconds, cpu = clock.seconds()
+        return Looked(found, stages, seconds, shown, size, fused, cpu)
 
     def finish(self, found: Detections, answered: Detections) -> tuple[Detections, Fused | None]:
         """Put SAM's answers, fused or not, in the place of the detector's masks.
@@ -208,31 +234,71 @@ class Chain:
 
 def reduced_float(pixels: FloatPixels, short_side_px: int) -> FloatPixels:
     """Average (3, H, W) down to a short side; a smaller one, or with 0 any, stays as it is."""
-    height, width = pixels.shape[1:]
-    scale = short_side_px / min(height, width)
-    if not short_side_px or scale >= 1:
+    size = _reduced_size(pixels.shape[1], pixels.shape[2], short_side_px)
+    if size is None:
         return pixels
-    size = (round(width * scale), round(height * scale))
     # plane by plane: OpenCV wants channels last, and a copy of a large photograph is dear
     planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in pixels]
     return np.stack(planes).astype(np.float32, copy=False)
 
 
+def reduced_levels(levels: Deep, short_side_px: int) -> FloatPixels:
+    """Do what ``reduced_float`` does with a photograph's own levels.
+
+    Args:
+        levels: (H, W, 3) uint8 or uint16 RGB.
+        short_side_px: as there.
+
+    Returns:
+        (3, h, w) float32 in [0, 1].
+    """
+    full = np.float32(np.iinfo(levels.dtype).max)
+    size = _reduced_size(levels.shape[0], levels.shape[1], short_side_px)
+    planes = []
+    for channel in range(3):  # one plane at a time is floats
+        plane = cv2.extractChannel(levels, channel).astype(np.float32)
+        if size is not None:
+            plane = np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+        planes.append(plane / full)
+    return np.stack(planes)
+
+
+def _reduced_size(height: int, width: int, short_side_px: int) -> tuple[int, int] | None:
+    """Width and height after reducing, as OpenCV wants them; None: as they are."""
+    scale = short_side_px / min(height, width)
+    if not short_side_px or scale >= 1:
+        return None
+    return round(width * scale), round(height * scale)
+
+
 class _Clock:
-    """Seconds by part since it was made."""
+    """Seconds by part since it was made, of the wall and of the processors."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._parts = dict.fromkeys(PARTS, 0.0)
+        self._began = _now()
+        self._parts = dict.fromkeys(PARTS, (0.0, 0.0))
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
         """Count what the block takes as ``part``."""
-        began = time.perf_counter()
+        began = _now()
         yield
-        self._parts[part] += time.perf_counter() - began
+        taken, before = _since(began), self._parts[part]
+        self._parts[part] = before[0] + taken[0], before[1] + taken[1]
 
-    def seconds(self) -> dict[str, float]:
-        """Give all parts; what none of them took is glue."""
-        whole = time.perf_counter() - self._began
-        return self._parts | {GLUE: max(whole - sum(self._parts.values()), 0.0)}
+    def seconds(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Give both of all parts; what none of them took is glue."""
+        told = []
+        for kind, whole in enumerate(_since(self._began)):
+            parts = {part: taken[kind] for part, taken in self._parts.items()}
+            told.append(parts | {GLUE: max(whole - sum(parts.values()), 0.0)})
+        return told[0], told[1]
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> tuple[float, float]:
+    now = _now()
+    return now[0] - began[0], now[1] - began[1]

@@ -97,6 +97,47 @@ def hide_faces(pixels: Pixels, faces: tuple[Face, ...], *, margin: float = 0.35)
     return out
 
 
+def head_of(person: Face) -> Face:
+    """Give where a person's head may be: the uppermost of the person's box.
+
+    A third of its height, for one who sits or is seen by half has a large head; but no more than
+    its width, which is that of the shoulders at least.
+    """
+    return Face(person.x, person.y, person.width, min(round(person.height / 3), person.width))
+
+
+class Veil:
+    """Hides faces through a film; who is not recognised for a moment stays hidden.
+
+    Faces are looked for in the picture that is shown: what was made bright for the eye is bright
+    for the detector too.
+    """
+
+    def __init__(self, *, hold_s: float = 0.5) -> None:
+        """Start with nothing to hide.
+
+        Args:
+            hold_s: a place stays hidden for so long after the face was last found.
+        """
+        self._hold_s = hold_s
+        self._held: list[tuple[float, Face]] = []
+
+    def hide(self, picture: Pixels, heads: tuple[Face, ...], *, at_s: float) -> Pixels:
+        """Hide the faces of a picture.
+
+        Args:
+            picture: (H, W, 3) uint8, RGB.
+            heads: places to be hidden whatever is found.
+            at_s: its time; pictures come in the order of time.
+
+        Returns:
+            A new picture.
+        """
+        self._held = [(seen, face) for seen, face in self._held if at_s - seen <= self._hold_s]
+        self._held += [(at_s, face) for face in (*find_faces(picture), *heads)]
+        return hide_faces(picture, tuple(face for _, face in self._held))
+
+
 @cache
 def _detector(name: str) -> cv2.CascadeClassifier:
     return cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / name))

@@ -6,12 +6,18 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 from headframe.io.files import make_folder, replacing, write_text
 from headframe.io.images import read_image, write_image
 from headframe.underground.contact_sheet import Cell, thumbnail, write_sheets
 from headframe.underground.faces import hide_faces
 from headframe.underground.frame_filter import Decision, FilterOptions
+
+_MEASURES = (
+    "height", "width", "mean_luma", "p95_luma", "levels", "sharpness", "lit_share", "dhash",
+)  # fmt: skip
+_COMPARED = ("faces", "hash_distance", "ssim", "like", "targets")
 
 
 def write_decisions(
@@ -68,22 +74,34 @@ def _cell(decision: Decision, options: FilterOptions) -> Cell:
     return Cell(thumbnail(pixels), decision.file.name, note)
 
 
-def _table(decisions: Iterable[Decision]) -> str:
-    names = (
-        "height", "width", "mean_luma", "p95_luma", "levels", "sharpness", "lit_share", "dhash",
-    )  # fmt: skip
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    more = ("faces", "hash_distance", "ssim", "like", "targets")
-    writer.writerow(["file", "decision", "reasons", "review", *names, *more])
-    for d in decisions:
+class DecisionTable:
+    """Writes ``filter.csv`` line by line: every score and decision."""
+
+    def __init__(self, out: IO[str]) -> None:
+        """Write the head.
+
+        Args:
+            out: a text file, opened with ``newline=""``.
+        """
+        self._writer = csv.writer(out, lineterminator="\n")
+        self._writer.writerow(["file", "decision", "reasons", "review", *_MEASURES, *_COMPARED])
+
+    def add(self, d: Decision) -> None:
+        """Write one frame."""
         values = {} if d.scores is None else asdict(d.scores)
-        row = [_cut(values.get(name)) for name in names]
+        row = [_cut(values.get(name)) for name in _MEASURES]
         faces = "" if d.scores is None else len(d.scores.faces)
         compared = [_cut(d.distance), _cut(d.ssim), d.like, _cut(d.targets)]
         state = "kept" if d.kept else "rejected"
         told = [str(d.file), state, "; ".join(d.reasons), "; ".join(d.review)]
-        writer.writerow([*told, *row, faces, *compared])
+        self._writer.writerow([*told, *row, faces, *compared])
+
+
+def _table(decisions: Iterable[Decision]) -> str:
+    text = io.StringIO()
+    table = DecisionTable(text)
+    for decision in decisions:
+        table.add(decision)
     return text.getvalue()
 
 

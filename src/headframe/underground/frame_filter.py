@@ -2,14 +2,16 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from headframe.core.errors import DatasetError, InputError
 from headframe.core.progress import SILENT, Progress
 from headframe.io.images import Pixels, read_image
 from headframe.underground.frame_scores import (
+    FloatGrey,
     FrameScores,
     from_json,
     hash_distance,
@@ -23,8 +25,22 @@ FACE_MODES = ("report", "blur", "off")
 JOURNAL = "scores.jsonl"
 """Scores line by line as they are measured, for a run that goes on."""
 
-Counter = Callable[[Pixels], int]
-"""Counts target objects in (H, W, 3) uint8 RGB."""
+NO_TARGET = "no target"
+Small = Callable[[], FloatGrey]
+"""Gives a frame's ``small_grey``, made when it is first asked for."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Counts target objects.
+
+    Attributes:
+        name: tells the counter from every other, for counts that are kept.
+        count: of (H, W, 3) uint8 RGB.
+    """
+
+    name: str
+    count: Callable[[Pixels], int]
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ def judge_frames(
     *,
     options: FilterOptions,
     journal: Path | None = None,
-    count_targets: Counter | None = None,
+    count_targets: Targets | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Decision]:
     """Decide frame after frame, in the order given.
@@ -115,41 +131,75 @@ def judge_frames(
         One decision a frame.
     """
     known = _Journal(journal, options)
-    kept: deque[tuple[Path, str]] = deque(maxlen=options.lookback)
+    judge = FrameJudge(options)
     progress.start("frames", len(files))
     for file in files:
-        decision = _judge(file, known, kept, options=options, count_targets=count_targets)
-        if decision.kept and decision.scores is not None:
-            kept.append((file, decision.scores.dhash))
-        yield decision
+        yield _judge(file, known, judge, count_targets=count_targets)
         progress.advance()
     progress.finish()
 
 
 def _judge(
-    file: Path,
-    known: "_Journal",
-    kept: Iterable[tuple[Path, str]],
-    *,
-    options: FilterOptions,
-    count_targets: Counter | None,
+    file: Path, known: "_Journal", judge: "FrameJudge", *, count_targets: Targets | None
 ) -> Decision:
     try:
         scores = known.scores(file)
+        small = cache(lambda: small_grey(read_image(file)))
+        decision = judge.judge(file, scores, small)
+        if decision.kept and count_targets is not None:
+            targets = known.targets(file, count_targets)
+            reasons = () if targets else (NO_TARGET,)
+            decision = replace(decision, kept=bool(targets), reasons=reasons, targets=targets)
     except InputError as exc:
         return Decision(file, False, ("unreadable",), (str(exc),), None)
-    reasons = _alone(scores, options)
-    distance, ssim, like = (None, None, "") if reasons else _nearest(file, scores, kept, options)
-    if distance is not None and distance <= options.hash_distance and (ssim or 0) > options.ssim:
-        reasons.append("repeated")
-    targets = None
-    if count_targets is not None and not reasons:
-        targets = count_targets(read_image(file))
-        reasons += [] if targets else ["no target"]
-    review = _review(scores, distance, ssim, options)
-    return Decision(
-        file, not reasons, tuple(reasons), tuple(review), scores, distance, ssim, like, targets
-    )
+    if decision.kept:
+        judge.keep(decision, small)
+    return decision
+
+
+class FrameJudge:
+    """Judges frame after frame by their scores and by those of the last kept ones.
+
+    Of a frame no more is held than a small grey picture, once that is asked for.
+    """
+
+    def __init__(self, options: FilterOptions) -> None:
+        """Start without frames to compare with."""
+        self._options = options
+        self._kept: deque[tuple[Path, str, Small]] = deque(maxlen=options.lookback)
+
+    def judge(self, file: Path, scores: FrameScores, small: Small) -> Decision:
+        """Decide one frame.
+
+        Args:
+            file: its name.
+            scores: its measures.
+            small: gives the frame's ``small_grey``, where it must be compared.
+        """
+        limits = self._options
+        reasons = _alone(scores, limits)
+        distance, ssim, like = (None, None, "") if reasons else self._nearest(scores, small)
+        if distance is not None and distance <= limits.hash_distance and (ssim or 0) > limits.ssim:
+            reasons.append("repeated")
+        review = _review(scores, distance, ssim, limits)
+        return Decision(
+            file, not reasons, tuple(reasons), tuple(review), scores, distance, ssim, like
+        )
+
+    def keep(self, decision: Decision, small: Small) -> None:
+        """Compare later frames with this one."""
+        assert decision.scores is not None
+        self._kept.append((decision.file, decision.scores.dhash, small))
+
+    def _nearest(self, scores: FrameScores, small: Small) -> tuple[int | None, float | None, str]:
+        options = self._options
+        near = [(hash_distance(scores.dhash, kept[1]), kept) for kept in self._kept]
+        if not near:
+            return None, None, ""
+        distance, (file, _, other) = min(near, key=lambda found: found[0])
+        if distance > options.hash_distance * (1 + options.margin):
+            return distance, None, file.name
+        return distance, likeness(other(), small()), file.name
 
 
 def _alone(scores: FrameScores, options: FilterOptions) -> list[str]:
@@ -159,22 +209,6 @@ def _alone(scores: FrameScores, options: FilterOptions) -> list[str]:
         "blurred": scores.sharpness < options.blur,
     }
     return [name for name, bad in failed.items() if bad]
-
-
-def _nearest(
-    file: Path,
-    scores: FrameScores,
-    kept: Iterable[tuple[Path, str]],
-    options: FilterOptions,
-) -> tuple[int | None, float | None, str]:
-    near = [(hash_distance(scores.dhash, dhash), other) for other, dhash in kept]
-    if not near:
-        return None, None, ""
-    distance, other = min(near, key=lambda pair: pair[0])
-    if distance > options.hash_distance * (1 + options.margin):
-        return distance, None, other.name
-    alike = likeness(small_grey(read_image(other)), small_grey(read_image(file)))
-    return distance, alike, other.name
 
 
 def _review(
@@ -212,6 +246,7 @@ class _Journal:
     def __init__(self, path: Path | None, options: FilterOptions) -> None:
         self._path, self._options = path, options
         self._known: dict[str, FrameScores] = {}
+        self._counts: dict[str, int] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._take(line)
@@ -226,10 +261,21 @@ class _Journal:
                 faces=self._options.faces != "off",
             )
             self._known[key] = scores
-            if self._path is not None:
-                with self._path.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps({"key": key, "scores": to_json(scores)}) + "\n")
+            self._note({"key": key, "scores": to_json(scores)})
         return self._known[key]
+
+    def targets(self, file: Path, counter: Targets) -> int:
+        """Give how many targets a frame shows; errors as ``io.images.read_image``."""
+        key = f"{self._key(file)}:{counter.name}"
+        if key not in self._counts:
+            self._counts[key] = counter.count(read_image(file))
+            self._note({"key": key, "targets": self._counts[key]})
+        return self._counts[key]
+
+    def _note(self, entry: Mapping[str, object]) -> None:
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(entry) + "\n")
 
     def _key(self, file: Path) -> str:
         if not file.exists():
@@ -241,6 +287,9 @@ class _Journal:
     def _take(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            self._known[entry["key"]] = from_json(entry["scores"])
+            if "targets" in entry:
+                self._counts[entry["key"]] = int(entry["targets"])
+            else:
+                self._known[entry["key"]] = from_json(entry["scores"])
         except (ValueError, KeyError, TypeError):
             return  # the last line of a killed run: that frame is measured again

@@ -71,23 +71,26 @@ def measure_frame(pixels: Pixels, *, dark_mean: float, faces: bool) -> FrameScor
     """
     luma = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     cells = cv2.resize(luma.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
-    even = normalised(_reduced(luma, WORK_PX))
+    counts = _histogram(luma)
+    work = _reduced(luma, WORK_PX)
+    even = normalised(work)
     return FrameScores(
         height=luma.shape[0],
         width=luma.shape[1],
-        mean_luma=float(luma.mean()),
-        p95_luma=float(np.percentile(luma, 95)),
-        levels=int(np.count_nonzero(np.bincount(luma.ravel(), minlength=256))),
+        mean_luma=float(counts @ np.arange(256) / luma.size),
+        p95_luma=_percentile(counts, 95),
+        levels=int(np.count_nonzero(counts)),
         sharpness=float(cv2.Laplacian(even, cv2.CV_32F).var()),
         lit_share=float((cells >= dark_mean).mean()),
-        dhash=str(imagehash.dhash(Image.fromarray(luma), hash_size=8)),
+        dhash=str(imagehash.dhash(Image.fromarray(work), hash_size=8)),
         faces=tuple((f.x, f.y, f.width, f.height) for f in (find_faces(pixels) if faces else ())),
     )
 
 
 def normalised(luma: Grey) -> FloatGrey:
     """Stretch a luma (H, W) so that its 1st percentile is 0 and its 99th 255, clipped."""
-    low, high = np.percentile(luma, (1, 99))
+    counts = _histogram(luma)
+    low, high = _percentile(counts, 1), _percentile(counts, 99)
     if high - low < 1:
         return np.zeros(luma.shape, np.float32)
     spread = (luma.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
@@ -125,6 +128,20 @@ def from_json(values: dict[str, object]) -> FrameScores:
     """Rebuild scores; raises TypeError where a name is missing or unknown."""
     scores = FrameScores(**values)  # type: ignore[arg-type] # checked by the dataclass's names
     return replace(scores, faces=tuple((x, y, w, h) for x, y, w, h in scores.faces))
+
+
+def _histogram(luma: Grey) -> npt.NDArray[np.int64]:
+    """Count the 256 levels; a frame of 4K has them in a hundredth of the time of a sort."""
+    return cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+
+
+def _percentile(counts: npt.NDArray[np.int64], percent: float) -> float:
+    """Give what ``np.percentile`` gives of the values counted."""
+    below = np.cumsum(counts)
+    place = (below[-1] - 1) * percent / 100
+    first = np.floor(place)
+    low, high = np.searchsorted(below, [first, min(first + 1, below[-1] - 1)], side="right")
+    return float(low + (high - low) * (place - first))
 
 
 def _reduced(luma: Grey, side: int) -> Grey:

@@ -261,7 +261,7 @@ def _file(name: str, index: int, seconds: float, suffix: str) -> str:
 
 def _chosen(video: Path, options: FrameOptions) -> Wanted:
     if options.every_s is not None:
-        return _Spaced(options.every_s, options.count)
+        return Spaced(options.every_s, options.count)
     if options.count is None:
         return lambda index, pts, seconds: True
     stamps = time_stamps(video)
@@ -278,15 +278,17 @@ def _spread(total: int, count: int) -> set[int]:
     return {round(float(at)) for at in np.linspace(0, total - 1, min(count, total))}
 
 
-class _Spaced:
+class Spaced:
     """Takes the first frame at or after every multiple of ``every_s``, ``count`` at most."""
 
-    def __init__(self, every_s: float, count: int | None) -> None:
+    def __init__(self, every_s: float, count: int | None = None) -> None:
+        """Start before the first frame."""
         self._every_s = every_s
         self._left = count
         self._next = 0
 
     def __call__(self, index: int, pts: int | None, seconds: float) -> bool:
+        """Say whether a frame is taken; frames come in the order of time."""
         step = int(seconds / self._every_s + 1e-6)  # a rounded time stamp is not late
         if step < self._next or self._left == 0:
             return False

@@ -28,13 +28,13 @@ from headframe.underground.segment.work import SegmentOptions, find_sources
 def chain(blob_chain, monkeypatch):
     built = blob_chain()
     looked = []
-    whole = type(built).look
+    whole = type(built).look_at
 
-    def look(self, pixels):
-        looked.append(pixels.shape)
-        return whole(self, pixels)
+    def look(self, levels):
+        looked.append(levels.shape)
+        return whole(self, levels)
 
-    monkeypatch.setattr(type(built), "look", look)
+    monkeypatch.setattr(type(built), "look_at", look)
     monkeypatch.setattr(run, "load_chain", lambda model, device: built)
     monkeypatch.setattr(run, "chain_fingerprint", lambda model: f"of {model}")
     return looked

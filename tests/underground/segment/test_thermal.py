@@ -3,7 +3,7 @@ import pytest
 
 from headframe.core.detections import Detections, boxes_of
 from headframe.core.errors import FormatError, InputError, MissingFileError
-from headframe.io.images import read_float, write_image
+from headframe.io.images import write_image
 from headframe.underground.segment.thermal import (
     check_thermal,
     find_thermal,
@@ -47,15 +47,15 @@ def test_a_thermal_frame_of_another_size(tmp_path, blob_chain, workers):
     heat[2:6, 30:33] = 250  # and what is warm is elsewhere
     write_image(tmp_path / "a.png", workers)
     write_image(tmp_path / "heat.png", heat)
-    pixels = read_float(tmp_path / "a.png")
-    looked, sources = look_at_both(blob_chain(), pixels, tmp_path / "heat.png")
+    looked, sources = look_at_both(blob_chain(), workers, tmp_path / "heat.png")
     assert sources == ("both", "rgb", "thermal") or sorted(sources) == ["both", "rgb", "thermal"]
     assert looked.detections.size == (48, 66)
-    alone = blob_chain().look(pixels)
+    alone = blob_chain().look_at(workers)
+    assert set(looked.cpu_seconds) == set(looked.seconds)
     assert looked.detections.scores[0] > alone.detections.scores[0]
     write_image(tmp_path / "wide.png", heat[:12])
     with pytest.raises(FormatError, match=r"wide\.png: is 33 x 12 px, the photograph 66 x 48"):
-        look_at_both(blob_chain(), pixels, tmp_path / "wide.png")
+        look_at_both(blob_chain(), workers, tmp_path / "wide.png")
 
 
 def test_pairs_by_name(tmp_path):

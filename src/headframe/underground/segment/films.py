@@ -1,17 +1,16 @@
 """Videos and cameras segmented frame by frame, one frame in memory at a time."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-
-import numpy as np
 
 from headframe.core.errors import InputError, OutputError
 from headframe.core.progress import SILENT, Progress
 from headframe.io.camera import Feed, Newest
-from headframe.io.images import FloatPixels, Pixels
+from headframe.io.images import Pixels
 from headframe.io.video import VideoReader, VideoWriter
+from headframe.underground.frames import Spaced
 from headframe.underground.segment.record import FrameRecord, Mask
 from headframe.underground.segment.tracks import Tracker
 from headframe.underground.segment.work import OFF, VIDEOS, Segmenter, Source, masks_of
@@ -51,19 +50,18 @@ def segment_film(
         reader = stack.enter_context(VideoReader(source.path))
         writer = _writer(work, source.name, stack)
         progress.start(f"Segmenting {source.name}", reader.info.frames or 0)
-        due = -1.0
-        for frame in reader.frames():
-            progress.advance()
-            if frame.seconds < due:
-                continue
-            if work.options.every_s is not None:
-                due = (frame.seconds // work.options.every_s + 1) * work.options.every_s - 1e-6
+        work.new_film()
+        every = work.options.every_s
+        seen = 0
+        for frame in reader.frames(None if every is None else Spaced(every)):
+            progress.advance(frame.index + 1 - seen)
+            seen = frame.index + 1
             name = frame_name(source.name, frame.index)
             record, masks = _look(work, frame.pixels, name)
             at = (source.name, frame.index, round(frame.seconds, 4))
-            record = _numbered(record, tracker, at)
+            record = numbered(record, tracker, at)
             if writer is not None:
-                picture = work.picture(frame.pixels, record, masks)
+                picture = work.picture(frame.pixels, record, masks, at_s=frame.seconds)
                 writer.write(picture, seconds=frame.seconds)
             if name not in work.journal:
                 work.journal.add(record)
@@ -123,18 +121,19 @@ def segment_feed(
         )
     names: list[str] = []
     tracker = Tracker()
+    work.new_film()
     with ExitStack() as stack:
         newest = stack.enter_context(Newest(feed))
         writer = _writer(work, feed.name, stack)
         try:
             for frame in _until(newest, limit_s):
                 name = frame_name(feed.name, frame[0])
-                record, masks = work.look(_float(frame[2]), name)
-                record = _numbered(record, tracker, (feed.name, frame[0], round(frame[1], 4)))
+                record, masks, _ = work.look(frame[2], name)
+                record = numbered(record, tracker, (feed.name, frame[0], round(frame[1], 4)))
                 work.journal.add(record)
                 names.append(name)
                 if writer is not None:
-                    picture = work.picture(frame[2], record, masks)
+                    picture = work.picture(frame[2], record, masks, at_s=frame[1])
                     writer.write(picture, seconds=frame[1])
         except KeyboardInterrupt:
             if not names:
@@ -150,14 +149,15 @@ def _until(newest: Newest, limit_s: float | None) -> Iterator[tuple[int, float, 
         yield frame.index, frame.seconds, frame.pixels
 
 
-def _look(work: Segmenter, pixels: Pixels, name: str) -> tuple[FrameRecord, Sequence[Mask]]:
+def _look(work: Segmenter, pixels: Pixels, name: str) -> tuple[FrameRecord, Iterable[Mask]]:
     before = work.journal.get(name)
     if before is not None:
         return before, masks_of(before)
-    return work.look(_float(pixels), name)
+    record, masks, _ = work.look(pixels, name)
+    return record, masks
 
 
-def _numbered(record: FrameRecord, tracker: Tracker, at: tuple[str, int, float]) -> FrameRecord:
+def numbered(record: FrameRecord, tracker: Tracker, at: tuple[str, int, float]) -> FrameRecord:
     """Number the objects of a frame (video, index, seconds); the journal's numbers come again."""
     tracks = tracker.update(
         [found.bbox for found in record.objects],
@@ -172,8 +172,3 @@ def _writer(work: Segmenter, name: str, stack: ExitStack) -> VideoWriter | None:
         return None
     path = work.journal.folder / VIDEOS / f"{name}.mp4"
     return stack.enter_context(VideoWriter(path, rate=_RATE))
-
-
-def _float(pixels: Pixels) -> FloatPixels:
-    scaled = pixels.astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)

@@ -125,7 +125,7 @@ class Journal:
 
 
 def write_instances(
-    journal: Journal, names: Sequence[str], categories: Mapping[str, int]
+    journal: Journal, names: Sequence[str] | None, categories: Mapping[str, int]
 ) -> tuple[int, int]:
     """Write ``instances.json`` in COCO's format, every frame listed.
 
@@ -134,7 +134,7 @@ def write_instances(
 
     Args:
         journal: what is done.
-        names: frames, in the order they are listed in.
+        names: frames, in the order they are listed in; None: all, as they were done.
         categories: name to number.
 
     Returns:
@@ -186,13 +186,13 @@ def _annotations(record: FrameRecord, image: int) -> Iterator[dict[str, Any]]:
 
 
 def write_summary(
-    journal: Journal, names: Sequence[str], more: Mapping[str, Any]
+    journal: Journal, names: Sequence[str] | None, more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write ``summary.csv`` and ``summary.json``: the safe path frame by frame, and totals.
 
     Args:
         journal: what is done.
-        names: frames, in their order.
+        names: frames, in their order; None: all, as they were done.
         more: what else goes among the totals.
 
     Returns:

@@ -1,6 +1,6 @@
 """Pictures with what was found drawn over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -40,13 +40,13 @@ def backdrop(pixels: Pixels, *, longest_px: int, style: str) -> Pixels:
         return pixels.copy()
     low, high = np.percentile(pixels[::_STEP, ::_STEP], _PERCENTILES)
     table = (np.arange(256) - low) / max(high - low, 1) * 255
-    return np.asarray(np.rint(table.clip(0, 255)).astype(np.uint8)[pixels], np.uint8)
+    return np.asarray(cv2.LUT(pixels, np.rint(table.clip(0, 255)).astype(np.uint8)), np.uint8)
 
 
 def draw(
     picture: Pixels,
     objects: Sequence[Found],
-    masks: Sequence[Mask],
+    masks: Iterable[Mask],
     *,
     size: tuple[int, int],
     names: Mapping[int, str],
@@ -79,6 +79,30 @@ def draw(
     for found in objects:
         _label(picture, found, size, names.get(found.category_id, "?"), thick)
     return picture
+
+
+def note(picture: Pixels, told: str) -> Pixels:
+    """Write a line into the upper left corner, in place; give ``picture``."""
+    thick = max(round(max(picture.shape[:2]) / 640), 1)
+    font, large = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thick
+    (wide, tall), under = cv2.getTextSize(told, font, large, thick)
+    cv2.rectangle(picture, (0, 0), (wide + 2 * under, tall + 2 * under), (0, 0, 0), -1)
+    place = under, tall + under
+    cv2.putText(picture, told, place, font, large, (255, 255, 255), thick, cv2.LINE_AA)
+    return picture
+
+
+def fitted(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """Bring a picture to (h, w), its shape kept, black beside it; one of that size stays."""
+    if picture.shape[:2] == size:
+        return picture
+    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (max(round(side * scale), 1) for side in picture.shape[:2])
+    canvas = np.zeros((*size, 3), np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    canvas[top : top + height, left : left + width] = small
+    return canvas
 
 
 def _label(picture: Pixels, found: Found, size: tuple[int, int], name: str, thick: int) -> None:

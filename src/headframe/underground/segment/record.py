@@ -12,7 +12,7 @@ from faster_coco_eval.core import mask as rle_tools
 from headframe.core.detections import Detections
 
 Mask = npt.NDArray[np.bool_]
-PERSON = "person"
+PERSON, PERSON_ID = "person", 1
 PEOPLE = (PERSON, "people", "persons", "miner", "miners", "human")
 """What data sets call people; all of it is written as ``person``, category 1."""
 
@@ -102,7 +102,7 @@ def output_categories(categories: Sequence[str]) -> tuple[dict[str, int], tuple[
     """
     names = [PERSON if name.lower() in PEOPLE else name for name in categories]
     others = [name for name in dict.fromkeys(names) if name != PERSON]
-    numbers = {PERSON: 1} if PERSON in names else {}
+    numbers = {PERSON: PERSON_ID} if PERSON in names else {}
     numbers |= {name: number for number, name in enumerate(others, start=2)}
     return numbers, tuple(numbers[name] for name in names)
 
@@ -150,14 +150,35 @@ def describe(
 
 
 def run_lengths(mask: Mask, size: tuple[int, int]) -> dict[str, Any]:
-    """Give a mask, enlarged or reduced to (H, W), in COCO's compressed run lengths."""
-    plane = np.zeros(size, np.uint8, order="F")
-    window, part = enlarged(mask, size)
-    plane[window] = part
-    coded = rle_tools.encode(plane)
-    counts = coded["counts"]
-    told = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    return {"size": [int(side) for side in coded["size"]], "counts": told}
+    """Give a mask, enlarged or reduced to (H, W), in COCO's compressed run lengths.
+
+    Only the part where the object is is ever drawn, so that a photograph's size costs nothing.
+    """
+    return _runs(*enlarged(mask, size), size)
+
+
+def _runs(window: tuple[slice, slice], part: Mask, size: tuple[int, int]) -> dict[str, Any]:
+    """Code what is drawn in a window of (H, W): COCO counts down the columns, zeros first."""
+    height, width = size
+    columns = np.zeros((part.shape[1], part.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = part.T
+    steps = np.diff(columns, axis=1)  # 1 where a run begins, -1 behind its end
+    first = (np.arange(part.shape[1]) + window[1].start) * height + window[0].start
+    places = [np.divmod(np.flatnonzero(steps == step), steps.shape[1]) for step in (1, -1)]
+    starts, stops = (first[column] + row for column, row in places)
+    apart = starts[1:] != stops[:-1]  # a run that reaches the foot goes on in the next column
+    starts = starts[np.concatenate([[True], apart])[: len(starts)]]
+    stops = stops[np.concatenate([apart, [True]])[: len(stops)]]
+    edges = np.stack([starts, stops], axis=1).ravel()
+    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    if counts[-1] == 0 and len(counts) > 1:
+        counts = counts[:-1]
+    coded = rle_tools.frPyObjects({"size": [height, width], "counts": counts.tolist()}, *size)
+    told = coded["counts"]
+    return {
+        "size": [int(height), int(width)],
+        "counts": told.decode("ascii") if isinstance(told, bytes) else told,
+    }
 
 
 def enlarged(mask: Mask, size: tuple[int, int]) -> tuple[tuple[slice, slice], Mask]:

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from headframe.core.detections import Detections
 from headframe.core.errors import FormatError, InputError, MissingFileError
-from headframe.io.images import SUFFIXES, FloatPixels, find_images, read_float
+from headframe.io.images import SUFFIXES, Deep, find_images, read_float
 from headframe.metrics.matching import encode
 from headframe.underground.chain import Chain, Looked
 
@@ -60,14 +60,12 @@ def check_thermal(root: Path | None, photographs: int) -> None:
     find_images([root])
 
 
-def look_at_both(
-    chain: Chain, pixels: FloatPixels, thermal: Path
-) -> tuple[Looked, tuple[str, ...]]:
+def look_at_both(chain: Chain, levels: Deep, thermal: Path) -> tuple[Looked, tuple[str, ...]]:
     """Look at a photograph and at its thermal frame.
 
     Args:
         chain: looks at both.
-        pixels: (3, H, W) float32, the photograph.
+        levels: (H, W, 3) uint8 or uint16, the photograph.
         thermal: the file of its thermal frame.
 
     Returns:
@@ -77,7 +75,7 @@ def look_at_both(
     Raises:
         FormatError: the frames have different shapes.
     """
-    first = chain.look(pixels)
+    first = chain.look_at(levels)
     heat = read_float(thermal)
     wanted, given = (side[0] / side[1] for side in (first.size, heat.shape[1:]))
     if abs(wanted / given - 1) > _SHAPE:
@@ -89,8 +87,14 @@ def look_at_both(
     planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in heat]
     second = chain.look(np.stack(planes).astype(np.float32, copy=False))
     joined, sources = fuse_thermal(first.detections, second.detections)
-    seconds = {part: value + second.seconds[part] for part, value in first.seconds.items()}
-    looked = Looked(joined, first.stages, seconds, first.shown, first.size, first.fused)
+    seconds, cpu = (
+        {part: value + more[part] for part, value in told.items()}
+        for told, more in (
+            (first.seconds, second.seconds),
+            (first.cpu_seconds, second.cpu_seconds),
+        )
+    )
+    looked = Looked(joined, first.stages, seconds, first.shown, first.size, first.fused, cpu)
     return looked, sources
 
 

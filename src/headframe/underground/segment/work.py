@@ -1,7 +1,7 @@
 """One frame through the chain, into a record, a picture and the journal; and the whole of a job."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,19 @@ from headframe.core.errors import (
 from headframe.core.progress import SILENT, Progress
 from headframe.io import video
 from headframe.io.images import (
-    FloatPixels,
+    Deep,
     Pixels,
+    as_bytes,
     find_images,
-    read_float,
-    to_uint8,
+    read_levels,
     write_image,
 )
 from headframe.underground.chain import Chain, Looked
+from headframe.underground.faces import Face, Veil, head_of
 from headframe.underground.segment.journal import Journal, write_instances, write_summary
-from headframe.underground.segment.overlay import STYLES, backdrop, draw
+from headframe.underground.segment.overlay import STYLES, backdrop, draw, note
 from headframe.underground.segment.record import (
+    PERSON_ID,
     FrameRecord,
     Mask,
     describe,
@@ -51,6 +53,7 @@ class SegmentOptions:
         overlay_px: long side of pictures and videos at most; 0: that of the input.
         every_s: seconds between the frames of a video that are looked at; None: all.
         thermal: thermal frames of the photographs.
+        blur_faces: hide faces, and the heads of people that were found, in pictures and videos.
     """
 
     score: float = 0.5
@@ -58,6 +61,7 @@ class SegmentOptions:
     overlay_px: int = 1280
     every_s: float | None = None
     thermal: Path | None = None
+    blur_faces: bool = False
 
     def __post_init__(self) -> None:
         """Check the values; raises RecipeError or UnknownNameError."""
@@ -87,21 +91,27 @@ class Segmenter:
         self.options = options
         self.categories, self._ids = output_categories(chain.categories)
         self._names = {number: name for name, number in self.categories.items()}
+        self._veil = Veil()
 
     def look(
-        self, pixels: FloatPixels, name: str, *, thermal: Path | None = None
-    ) -> tuple[FrameRecord, list[Mask]]:
-        """Look at (3, H, W) float32; give the record and the masks, reduced, of its objects."""
+        self, levels: Deep, name: str, *, thermal: Path | None = None
+    ) -> tuple[FrameRecord, Iterable[Mask], Looked]:
+        """Look at (H, W, 3) uint8 or uint16.
+
+        Returns:
+            The record; the masks of its objects, reduced, to be drawn once; what the chain said.
+        """
         sources: Sequence[str] | None = None
         if thermal is None:
-            looked = self._chain.look(pixels)
+            looked = self._chain.look_at(levels)
         else:
-            looked, sources = look_at_both(self._chain, pixels, thermal)
-        return self._record(looked, name, sources)
+            looked, sources = look_at_both(self._chain, levels, thermal)
+        record, masks = self._record(looked, name, sources)
+        return record, masks, looked
 
     def _record(
         self, looked: Looked, name: str, sources: Sequence[str] | None
-    ) -> tuple[FrameRecord, list[Mask]]:
+    ) -> tuple[FrameRecord, Iterable[Mask]]:
         found = looked.detections
         sure = np.flatnonzero((found.scores >= self.options.score) & found.masks.any(axis=(1, 2)))
         kept = found.select(sure)
@@ -114,19 +124,45 @@ class Segmenter:
             summary=summarise(kept, self._chain.categories),
             seconds={part: round(value, 5) for part, value in looked.seconds.items()},
         )
-        return record, list(kept.masks) if len(record.objects) == len(kept) else masks_of(record)
+        return record, kept.masks if len(record.objects) == len(kept) else masks_of(record)
 
-    def picture(self, pixels: Pixels, record: FrameRecord, masks: Sequence[Mask]) -> Pixels:
-        """Draw a record over (H, W, 3) uint8."""
+    def picture(
+        self, pixels: Pixels, record: FrameRecord, masks: Iterable[Mask], *, at_s: float = 0.0
+    ) -> Pixels:
+        """Draw a record over (H, W, 3) uint8, of a video at its time."""
         options = self.options
         base = backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
         size = (record.height, record.width)
+        if options.blur_faces:
+            base = self._veil.hide(base, heads_of(record, base.shape[:2]), at_s=at_s)
         return draw(base, record.objects, masks, size=size, names=self._names)
 
+    def plain(self, pixels: Pixels, told: str, *, at_s: float = 0.0) -> Pixels:
+        """Show (H, W, 3) uint8 that was not looked at, and why not."""
+        options = self.options
+        base = backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
+        if options.blur_faces:
+            base = self._veil.hide(base, (), at_s=at_s)
+        return note(base, told)
 
-def masks_of(record: FrameRecord) -> list[Mask]:
-    """Give the masks of a record on the photograph's pixels."""
-    return [found.mask() for found in record.objects]
+    def new_film(self) -> None:
+        """Forget the faces of the film before."""
+        self._veil = Veil()
+
+
+def masks_of(record: FrameRecord) -> Iterator[Mask]:
+    """Give the masks of a record on the photograph's pixels, one in memory at a time."""
+    return (found.mask() for found in record.objects)
+
+
+def heads_of(record: FrameRecord, size: tuple[int, ...]) -> tuple[Face, ...]:
+    """Give where the heads of a record's people may be, in a picture of ``size`` (h, w)."""
+    down, across = size[0] / record.height, size[1] / record.width
+    boxes = [found.bbox for found in record.objects if found.category_id == PERSON_ID]
+    return tuple(
+        head_of(Face(round(x * across), round(y * down), round(w * across), round(h * down)))
+        for x, y, w, h in boxes
+    )
 
 
 @dataclass(frozen=True)
@@ -218,17 +254,18 @@ def segment_stills(
 
 
 def _segment_still(work: Segmenter, source: Source) -> None:
-    pixels = read_float(source.path)
+    levels = read_levels(source.path)
     root = work.options.thermal
     thermal = None if root is None else find_thermal(source.name, root)
-    record, masks = work.look(pixels, source.name, thermal=thermal)
+    record, masks, _ = work.look(levels, source.name, thermal=thermal)
     if work.options.overlay != OFF:
-        drawn = work.picture(to_uint8(pixels), record, masks)
+        work.new_film()
+        drawn = work.picture(as_bytes(levels), record, masks)
         write_image(work.journal.folder / OVERLAYS / f"{source.name}.jpg", drawn)
     work.journal.add(record)  # last: a frame in the journal has its picture
 
 
-def finish(work: Segmenter, names: Sequence[str], more: dict[str, Any]) -> dict[str, Any]:
-    """Write ``instances.json`` and the summaries of these frames; give the totals."""
+def finish(work: Segmenter, names: Sequence[str] | None, more: dict[str, Any]) -> dict[str, Any]:
+    """Write ``instances.json`` and the summaries of these frames, or of all; give the totals."""
     write_instances(work.journal, names, work.categories)
     return write_summary(work.journal, names, more)
