@@ -47,9 +47,9 @@ class LightRow:
 
     def flat(self, plain: "LightRow") -> dict[str, Any]:
         """All figures in one level; the difference to ``plain`` in AP50 with its interval."""
-        low, high = difference(self.evaluation, plain.evaluation, _COMPARED)
-        if self.method == plain.method:
-            low = high = 0.0
+        low = high = 0.0
+        if self.method != plain.method:
+            low, high = difference(self.evaluation, plain.evaluation, _COMPARED)
         mean = self.report.mean
         return {
             "method": self.method,
