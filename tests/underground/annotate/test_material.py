@@ -58,6 +58,8 @@ def test_labels_that_do_not_go_together(scene):
         read(scene, classes=("lamp",))
     with pytest.raises(MissingFileError, match=r"hand9/9\.png: no such photograph"):
         read(scene, manual=scene.coco(scene.root / "m.json", [0, 1, 9]))
+    with pytest.raises(DatasetError, match=r"hand0/0\.png is labelled twice"):
+        read(scene, manual=scene.coco(scene.root / "m.json", [0, 1, 0, 2]))
     with pytest.raises(MissingFileError, match="no such folder of photographs"):
         read_material(Sources(scene.root / "no", scene.manual), hold=FoldSection(), classes=())
     with pytest.raises(DatasetError, match="cannot be held back of 4 folders"):
@@ -118,3 +120,16 @@ def test_rounds_of_the_command_line(scene):
     assert plan.with_rounds(1).rounds == 1
     with pytest.raises(RecipeError, match="rounds"):
         plan.with_rounds(10)
+
+
+def test_plans_that_come_with_headframe(repo_root):
+    root = repo_root / "recipes" / "dis-mine"
+    for path in (root / "annotate" / "tunnel.yaml", root / "person" / "annotate.yaml"):
+        plan, detector, sam = load_annotate_plan(path)
+        assert plan.rounds == 2
+        assert detector.photographs.categories == sam.photographs.categories
+        assert (plan.gates.score, plan.gates.predicted_iou, plan.gates.stability) == (
+            0.7,
+            0.85,
+            0.9,
+        )

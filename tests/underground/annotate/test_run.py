@@ -229,6 +229,11 @@ def test_a_person_points(scene, networks):
     labels = {i.file_name: i for i in read_coco(scene.out / "instances.json").images}
     assert region_mask(labels["rest/4.png"].regions[0], 48, 66)[30:39, 45:52].all()
     assert region_mask(labels["rest/5.png"].regions[0], 48, 66).sum() == 22 * 14
+    # only what was pointed at is asked about again
+    write_coco(InstanceSet(images[:1], {"person": 1}), path)
+    networks.asked.clear()
+    scene.run(prompts=path, gates={"predicted_iou": 0.8}, rounds=1)
+    assert len(networks.asked) == 1
 
 
 def test_what_cannot_be_read_is_named(scene, networks):

@@ -84,12 +84,14 @@ class Note:
         size: (H, W) as it is, upright.
         candidates: in the order asked.
         trouble: why it could not be read; empty where it could.
+        hints: mark of what a person pointed at on it; empty where nobody did.
     """
 
     name: str
     size: tuple[int, int] = (0, 0)
     candidates: tuple[Candidate, ...] = ()
     trouble: str = ""
+    hints: str = ""
 
     def write(self, folder: Path) -> None:
         """Keep it in ``folder``, under the photograph's name."""
@@ -111,7 +113,7 @@ def read_note(folder: Path, name: str) -> Note:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         candidates = tuple(Candidate(**{**c, "box": tuple(c["box"])}) for c in told["candidates"])
-        return Note(told["name"], tuple(told["size"]), candidates, told["trouble"])
+        return Note(told["name"], tuple(told["size"]), candidates, told["trouble"], told["hints"])
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise OutputError(f"{path}: damaged ({exc}). Delete it, run again.") from exc
 

@@ -1,5 +1,6 @@
 """What there is to annotate, and what is known already: every photograph has one part to play."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +100,11 @@ def read_material(
             f"{sources.manual}: has no class {absent[0]!r}, only {', '.join(manual.categories)}. "
             "Correct the classes of the recipes."
         )
+    doubled = sorted(
+        n for n, count in Counter(i.file_name for i in raw.images).items() if count > 1
+    )
+    if doubled:
+        raise DatasetError(f"{sources.manual}: {doubled[0]} is labelled twice. Remove one of them.")
     if not sources.images.is_dir():
         raise MissingFileError(f"{sources.images}: no such folder of photographs. Check --images.")
     names = _names(sources.images, out)

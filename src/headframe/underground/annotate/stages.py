@@ -31,8 +31,9 @@ from headframe.io.files import make_folder
 from headframe.io.images import image_size
 from headframe.models.detector import Detector
 from headframe.models.sam.classprompt import ClassPromptedSam
-from headframe.underground.annotate.candidates import Note, look, look_at, note_path
+from headframe.underground.annotate.candidates import Note, look, look_at, note_path, read_note
 from headframe.underground.annotate.material import Material
+from headframe.underground.annotate.prompts import Hints
 
 BASE = "base"
 """In the place of a trained SAM's folder: the base as it comes."""
@@ -141,13 +142,13 @@ class Workshop:
             Folder of a note a photograph. One that cannot be read is noted as that.
         """
         sam = BASE if networks.sam is None else networks.sam.name
-        hints = self.material.hints if hinted else {}
-        asked = f"{networks.detector.name} {sam} {self.sam.sam!r} {ask_score} {hints!r}"
+        asked = f"{networks.detector.name} {sam} {self.sam.sam!r} {ask_score}"
         folder = self.folder / "looks" / _digest(asked)
         make_folder(folder)
-        left = [name for name in names if not note_path(folder, name).is_file()]
+        hints = self.material.hints if hinted else {}
+        left = [name for name in names if not _noted(folder, name, _mark(hints, name))]
         if left:
-            ask = self._asking(networks, ask_score, hinted=hinted)
+            ask = self._asking(networks, hints, ask_score)
             self.progress.start("Drawing masks", len(names))
             self.progress.advance(len(names) - len(left))
             for name in left:
@@ -166,9 +167,7 @@ class Workshop:
             progress=self.progress,
         )
 
-    def _asking(
-        self, networks: Networks, ask_score: float, *, hinted: bool
-    ) -> Callable[[str], Note]:
+    def _asking(self, networks: Networks, hints: Hints, ask_score: float) -> Callable[[str], Note]:
         detector, sam = self.load(networks)
         prepare = self.prepare()
         numbers = numbered(self.classes)
@@ -178,16 +177,15 @@ class Workshop:
                 photograph = self._read(name)
                 size = image_size(self.material.images / name)
             except (FormatError, MissingFileError) as exc:
-                return Note(name, trouble=str(exc))
+                return Note(name, trouble=str(exc), hints=_mark(hints, name))
             pixels = shown(photograph, prepare)
-            hints = self.material.hints.get(name, ()) if hinted else ()
-            if not hints:
+            if name not in hints:
                 return Note(name, size, look(pixels, detector, sam, ask_score=ask_score))
             scale = pixels.shape[1] / size[0]
             answers = look_at(
-                pixels, hints, numbers=numbers, scale=scale, detector=detector, sam=sam
+                pixels, hints[name], numbers=numbers, scale=scale, detector=detector, sam=sam
             )
-            return Note(name, size, answers)
+            return Note(name, size, answers, hints=_mark(hints, name))
 
         return ask
 
@@ -227,6 +225,15 @@ class Workshop:
 def joined(labels: InstanceSet, more: Sequence[LabelledImage]) -> InstanceSet:
     """Add photographs to labels of the same classes."""
     return replace(labels, images=(*labels.images, *more))
+
+
+def _noted(folder: Path, name: str, mark: str) -> bool:
+    """Whether a photograph is noted, asked about in the same way."""
+    return note_path(folder, name).is_file() and read_note(folder, name).hints == mark
+
+
+def _mark(hints: Hints, name: str) -> str:
+    return _digest(repr(hints[name])) if name in hints else ""
 
 
 def _digest(told: str) -> str:
