@@ -19,7 +19,7 @@ from headframe.io.files import replacing, write_text
 from headframe.metrics.instances import InstanceEvaluation
 from headframe.underground.chain import Chain
 from headframe.underground.chain_found import truth_of
-from headframe.underground.chain_parts import DETECTORS, SAMS, Run, found_by
+from headframe.underground.chain_parts import DETECTORS, SAMS, Run, found_by, sam_key
 from headframe.underground.chain_plan import ChainPlan, PlanRecipes
 
 CURVES_CSV, CURVES_PNG = "curves.csv", "curves.png"
@@ -119,8 +119,9 @@ def draw_curves(
         stem = Path(run.recipe).stem
         losses.setdefault(stem, []).append(_loss(out / DETECTORS / run.key, scales[run]))
     for name, recipe in recipes.sams.items():
-        folders = [path.parent for path in (out / SAMS).glob(f"{Path(name).stem}-*/{RESULT}")]
-        lines = [_loss(f, _epochs(f, recipe.train.batch)) for f in sorted(folders)]
+        keys = dict.fromkeys(sam_key(name, recipes, run) for run, _ in watched)
+        folders = [out / SAMS / key for key in keys if (out / SAMS / key / RESULT).is_file()]
+        lines = [_loss(folder, _epochs(folder, recipe.train.batch)) for folder in folders]
         losses[f"{Path(name).stem} (SAM)"] = lines
     _draw(axes | {"training loss": losses}, out / CURVES_PNG)
     return [out / CURVES_CSV, out / CURVES_PNG]
@@ -145,6 +146,8 @@ def _draw(panels: Mapping[str, Mapping[str, Sequence[Line]]], path: Path) -> Non
     for axis, (title, methods) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for number, (name, lines) in enumerate(methods.items()):
             line = _mean([line for line in lines if line])
+            if not line:
+                continue  # its detector was trained before, without being watched
             style = _STYLES[number // _COLOURS % len(_STYLES)]
             mark = "o" if len(line) < _FEW else ""
             axis.plot(*zip(*line, strict=True), style, marker=mark, markersize=3, label=name)
@@ -159,6 +162,8 @@ def _draw(panels: Mapping[str, Mapping[str, Sequence[Line]]], path: Path) -> Non
 
 def _mean(lines: Sequence[Line]) -> Line:
     """Average runs point by point, as far as all of them reach."""
-    shortest = min((len(line) for line in lines), default=0)
-    points = np.array([line[:shortest] for line in lines])  # (runs, points, 2)
-    return [(float(x), float(y)) for x, y in np.nanmean(points, axis=0)]
+    if not lines:
+        return []
+    shortest = min(len(line) for line in lines)
+    points = np.ma.masked_invalid([line[:shortest] for line in lines])  # (runs, points, 2)
+    return [(float(x), float(y)) for x, y in points.mean(axis=0).filled(np.nan)]

@@ -206,8 +206,7 @@ def _trained(
             "light": given.light.model_copy(update={"test": plan.light.test[-1:]}),
         }
     )
-    prepare = recipes.detectors[run.recipe].prepare
-    key = f"{Path(source).stem}-{Path(prepare).stem}-{run.place}"
+    key = sam_key(source, recipes, run)
     for job in share([key], out=desk.out / SAMS, name=str):
         train_box_sam(
             own,
@@ -217,6 +216,12 @@ def _trained(
             progress=desk.progress,
         )
     return read_box_sam(desk.out / SAMS / key).network
+
+
+def sam_key(source: str, recipes: PlanRecipes, run: Run) -> str:
+    """Name the folder of a trained SAM: its recipe, what it is shown, fold and seed."""
+    prepare = recipes.detectors[run.recipe].prepare
+    return f"{Path(source).stem}-{Path(prepare).stem}-{run.place}"
 
 
 def build_chains(
