@@ -1,5 +1,7 @@
 """The chain with each part left out and put in; times; what does not fit."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,37 @@ def test_reducing_is_averaging():
     small = reduced_float(pixels, 32)
     np.testing.assert_allclose(small, pixels.reshape(3, 32, 2, 48, 2).mean((2, 4)), atol=1e-6)
     assert reduced_float(pixels, 64) is pixels
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("short_side_px", [32, 0])
+def test_levels_are_looked_at_as_floats_are(blob_chain, workers, kind, short_side_px):
+    large = workers.repeat(3, axis=0).repeat(3, axis=1)
+    large = large.astype(kind) * (257 if kind is np.uint16 else 1)
+    chain = blob_chain(options=ChainOptions(short_side_px=short_side_px))
+    first = chain.look(pixels_of(workers.repeat(3, axis=0).repeat(3, axis=1)))
+    second = chain.look_at(large)
+    assert second.size == first.size == (144, 198)
+    np.testing.assert_allclose(second.shown, first.shown, atol=1e-6)
+    np.testing.assert_array_equal(second.detections.masks, first.detections.masks)
+    assert set(second.cpu_seconds) == set(module.PARTS)
+    with pytest.raises(GridMismatchError, match=r"shape \(3, 48, 66\)"):
+        chain.look_at(np.zeros((3, 48, 66), np.uint8))
+
+
+def test_a_photograph_of_12_mp_is_never_floats(blob_chain):
+    large = np.full((3000, 4000, 3), 20, np.uint8)
+    large[900:2100, 300:1500] = 230
+    chain = blob_chain()
+    tracemalloc.start()
+    try:
+        looked = chain.look_at(large)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert looked.size == (3000, 4000)
+    assert looked.detections.masks.shape == (1, 320, 427)  # masks stay small
+    assert peak < 90e6  # as floats it would be 144 MB, and a mask 12 MB each
 
 
 def test_low_scores_are_dropped(blob_chain, workers):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headframe.core.detections import Detections, boxes_of
-from headframe.underground.segment.overlay import backdrop, draw
+from headframe.underground.segment.overlay import backdrop, draw, fitted, note
 from headframe.underground.segment.record import describe
 
 
@@ -44,3 +44,21 @@ def test_an_object_at_every_edge():
     picture = np.zeros((12, 18, 3), np.uint8)
     draw(picture, objects, list(masks), size=(12, 18), names={})
     assert picture.any(axis=-1).all()
+
+
+def test_a_note_is_read_on_any_ground():
+    for level in (0, 255):
+        picture = note(np.full((60, 160, 3), level, np.uint8), "dark")
+        assert picture[:20, :50].min() < 60
+        assert picture[:20, :50].max() > 200
+        assert (picture[30:] == level).all()
+
+
+def test_pictures_are_fitted_into_one_size():
+    tall = np.full((40, 10, 3), 200, np.uint8)
+    out = fitted(tall, (20, 30))
+    assert out.shape == (20, 30, 3)
+    assert (out[:, 13:17] == 200).all()
+    assert not out[:, :12].any()
+    assert not out[:, 18:].any()
+    assert fitted(tall, (40, 10)) is tall

@@ -90,3 +90,23 @@ def test_a_record_through_json():
     assert again == record
     assert again.objects[0].track_id == 7
     np.testing.assert_array_equal(again.objects[0].mask(), masks[0])
+
+
+def test_run_lengths_are_those_of_the_whole_mask():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = (int(side) for side in rng.integers(1, 12, 2))
+        mask = rng.random((height, width)) < rng.choice([0, 0.1, 0.5, 0.9, 1])
+        coded = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+        told = run_lengths(mask, (height, width))
+        counts = coded["counts"]
+        assert told["counts"] == (counts.decode() if isinstance(counts, bytes) else counts)
+        assert told["size"] == [height, width]
+
+
+def test_run_lengths_of_an_enlarged_mask():
+    mask = np.zeros((24, 32), np.bool_)
+    mask[3:9, 5:14] = mask[20:24, 30:32] = True  # one reaches the foot and the last column
+    np.testing.assert_array_equal(
+        rle_tools.decode(run_lengths(mask, (97, 131))), whole(mask, (97, 131))
+    )

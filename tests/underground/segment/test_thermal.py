@@ -3,7 +3,7 @@ import pytest
 
 from headframe.core.detections import Detections, boxes_of
 from headframe.core.errors import FormatError, InputError, MissingFileError
-from headframe.io.images import write_image
+from headframe.io.images import read_levels, write_image
 from headframe.underground.segment.thermal import (
     check_thermal,
     find_thermal,
@@ -77,3 +77,15 @@ def test_pairs_by_name(tmp_path):
     check_thermal(root, 5)
     with pytest.raises(InputError, match="is one frame, for 2 photographs"):
         check_thermal(root / "b.png", 2)
+
+
+@pytest.mark.realdata
+def test_a_tunnel_seen_in_both_ways(shared_data, blob_chain):
+    folder = shared_data / "pst900"
+    looked, sources = look_at_both(
+        blob_chain(threshold=0.5), read_levels(folder / "clr_rgb.png"), folder / "img_thermal.png"
+    )
+    assert looked.size == (720, 1280)
+    assert looked.detections.size == (320, 569)
+    assert len(sources) == len(looked.detections) > 0
+    assert {"rgb", "thermal"} <= set(sources)
