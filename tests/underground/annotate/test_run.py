@@ -58,6 +58,33 @@ def test_the_papers_order(scene, networks):
     assert report["held"][1]["sam_in_true_boxes"] == 0.75
 
 
+def test_nothing_learns_from_the_folders_held_back(scene, networks):
+    for folder in (f"hand{n}" for n in range(4)):
+        (scene.images / folder / "more.png").write_bytes(
+            (scene.images / "rest" / "5.png").read_bytes()
+        )
+    scene.run()
+    first, second = learnt(networks)[0][1], learnt(networks)[2][1]
+    ours = {name.partition("/")[0] for name in first}
+    assert set(second) - set(first) == {
+        "rest/4.png",
+        "rest/5.png",
+        *(f"{f}/more.png" for f in ours),
+    }
+    labelled = {image.file_name for image in read_coco(scene.out / "instances.json").images}
+    assert {f"hand{n}/more.png" for n in range(4)} <= labelled
+    # those that a person went over are no exception
+    corrected = scene.root / "corrected.json"
+    held = min({f"hand{n}" for n in range(4)} - ours)
+    write_coco(InstanceSet((LabelledImage(f"{held}/more.png", 48, 66),), {"person": 1}), corrected)
+    networks.trained.clear()
+    report = scene.run(reviewed=corrected)
+    assert report["reviewed"] == 1
+    assert not networks.trained
+    after = {image.file_name for image in read_coco(scene.out / "instances.json").images}
+    assert after == labelled
+
+
 def test_labels_say_who_drew_them(scene, networks):
     before = scene.manual.read_bytes()
     scene.run()

@@ -54,6 +54,8 @@ class Material:
         images: folder that names start from.
         learn: manual and reviewed labels that networks learn from.
         held: manual labels that everything is measured on, and nothing learns from.
+        aside: reviewed labels of the folders of ``held``: in the output, and nothing learns from
+            them either, for they show the same tunnel or video.
         rest: names of the photographs to annotate, sorted.
         hints: what a person pointed at on some of them.
         categories: class to number in the output, all classes of the manual labels.
@@ -62,9 +64,14 @@ class Material:
     images: Path
     learn: InstanceSet
     held: InstanceSet
+    aside: InstanceSet
     rest: tuple[str, ...]
     hints: Hints
     categories: dict[str, int]
+
+    def may_learn(self, image: LabelledImage) -> bool:
+        """Whether a photograph lies in no folder of those held back."""
+        return _group(image) not in {_group(held) for held in self.held.images}
 
 
 def read_material(
@@ -109,10 +116,11 @@ def read_material(
         raise MissingFileError(f"{sources.images}: no such folder of photographs. Check --images.")
     names = _names(sources.images, out)
     learn, held = _divide(manual, hold, sources.manual)
+    everything = learn
     if sources.reviewed is not None:
         reviewed = _like(read_coco(sources.reviewed), raw, merge)
-        learn = _joined(learn, _marked(reviewed, REVIEWED), manual, sources.reviewed)
-    known = {image.file_name for image in (*learn.images, *held.images)}
+        everything = _joined(learn, _marked(reviewed, REVIEWED), manual, sources.reviewed)
+    known = {image.file_name for image in (*everything.images, *held.images)}
     for name in sorted(known - names):
         raise MissingFileError(
             f"{sources.images / name}: no such photograph, but it is labelled. Check --images."
@@ -124,7 +132,15 @@ def read_material(
     if sources.prompts is not None:
         hints = read_hints(_like(read_coco(sources.prompts), raw, merge))
         require_known(hints, sources.prompts, names=names, categories=classes)
-    return Material(sources.images, learn, held, rest, hints, dict(learn.categories))
+    folders = {_group(image) for image in held.images}
+    learn, aside = (
+        replace(
+            everything,
+            images=tuple(i for i in everything.images if (_group(i) in folders) is side),
+        )
+        for side in (False, True)
+    )
+    return Material(sources.images, learn, held, aside, rest, hints, dict(manual.categories))
 
 
 def require_untouched(sources: Sources, outputs: Sequence[Path]) -> None:

@@ -65,7 +65,8 @@ def annotate(
 
     Mask R-CNN and SAM learn from the manual labels. Mask R-CNN's boxes, or those a person gives,
     go to SAM, whose masks pass the gates or do not. In the next round both learn, from their start
-    again, from manual and automatic labels together. The paper does not say where the boxes come
+    again, from manual and automatic labels together; photographs in the folders of those held
+    back are labelled too, but not learnt from. The paper does not say where the boxes come
     from before there is a Mask R-CNN of both; methods.md, section 1.6, proposes this.
 
     ``out`` gets ``instances.json``, all labels with who drew them; ``masks.csv``, ``review.csv``
@@ -152,8 +153,10 @@ class _Loop:
             number += 1
 
     def _with(self, automatic: "list[LabelledImage] | tuple[()]") -> InstanceSet:
-        learn = self._shop.material.learn
-        return replace(learn, images=tuple(without_scores((*learn.images, *automatic))))
+        material = self._shop.material
+        allowed = (image for image in automatic if material.may_learn(image))
+        images = without_scores((*material.learn.images, *allowed))
+        return replace(material.learn, images=tuple(images))
 
     def _measure(self, networks: Networks, name: str) -> None:
         self.figures.append(measure(self._shop, networks, self._held, name=name))
@@ -161,7 +164,8 @@ class _Loop:
 
 def _all_labels(material: Material, last: Round, classes: tuple[str, ...]) -> InstanceSet:
     """Join all labels; photographs on which no mask was taken have none, and are left out."""
-    images = (*material.learn.images, *material.held.images, *last.labels(classes))
+    given = (*material.learn.images, *material.held.images, *material.aside.images)
+    images = (*given, *last.labels(classes))
     ordered = sorted(images, key=lambda image: image.file_name)
     return InstanceSet(tuple(ordered), material.categories)
 
@@ -186,7 +190,7 @@ def _parts(material: Material) -> dict[str, int]:
     return {
         "manual_learnt": learnt[MANUAL],
         "manual_held_back": len(material.held.images),
-        "reviewed": learnt[REVIEWED],
+        "reviewed": learnt[REVIEWED] + len(material.aside.images),
         "to_annotate": len(material.rest),
         "pointed_at": len(material.hints),
     }
