@@ -103,7 +103,7 @@ def _draw(rows: Sequence[Sequence[tuple[str, Pixels]]], names: Sequence[str], pa
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
     handles = [
-        Patch(color=np.array(COLOURS[at % len(COLOURS)]) / 255, label=name)
+        Patch(color="#{:02x}{:02x}{:02x}".format(*COLOURS[at % len(COLOURS)]), label=name)
         for at, name in enumerate(names)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), fontsize=8)
