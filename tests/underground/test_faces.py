@@ -37,3 +37,12 @@ def test_a_face_that_is_lost_stays_hidden_for_a_moment(found):
     assert hidden(1.5, Face(50, 30, 20, 20)) == [True, True]
     assert hidden(1.6) == [False, True]
     assert hidden(3.0) == [False, False]
+
+
+def test_faces_are_not_looked_for_on_every_picture(found, monkeypatch):
+    looks = []
+    monkeypatch.setattr(module, "find_faces", lambda pixels: looks.append(1) or ())
+    veil, picture = Veil(look_s=0.2), np.zeros((40, 40, 3), np.uint8)
+    for number in range(25):
+        veil.hide(picture, (), at_s=number / 25)
+    assert len(looks) == 5

@@ -22,6 +22,7 @@ SIDE_PX = 960
 LEAST_PX = 20
 """Smallest face looked for, in pixels of the reduced frame."""
 
+_TICK_S = 1e-3
 _FRONTAL = "haarcascade_frontalface_alt2.xml"
 _PROFILE = "haarcascade_profileface.xml"
 
@@ -113,13 +114,17 @@ class Veil:
     for the detector too.
     """
 
-    def __init__(self, *, hold_s: float = 0.5) -> None:
+    def __init__(self, *, hold_s: float = 0.5, look_s: float = 0.2) -> None:
         """Start with nothing to hide.
 
         Args:
             hold_s: a place stays hidden for so long after the face was last found.
+            look_s: faces are looked for so long after the last look, for a look takes longer than
+                most of the rest; known heads are hidden on every picture.
         """
         self._hold_s = hold_s
+        self._look_s = look_s
+        self._due_s = float("-inf")
         self._held: list[tuple[float, Face]] = []
 
     def hide(self, picture: Pixels, heads: tuple[Face, ...], *, at_s: float) -> Pixels:
@@ -134,7 +139,10 @@ class Veil:
             A new picture.
         """
         self._held = [(seen, face) for seen, face in self._held if at_s - seen <= self._hold_s]
-        self._held += [(at_s, face) for face in (*find_faces(picture), *heads)]
+        if at_s >= self._due_s - _TICK_S:
+            self._due_s = at_s + self._look_s
+            self._held += [(at_s, face) for face in find_faces(picture)]
+        self._held += [(at_s, face) for face in heads]
         return hide_faces(picture, tuple(face for _, face in self._held))
 
 

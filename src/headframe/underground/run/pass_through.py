@@ -18,14 +18,14 @@ from headframe.underground.frame_scores import measure_frame, small_grey
 from headframe.underground.meter import Meter
 from headframe.underground.run.reels import Reel, ReelFrame
 from headframe.underground.segment.films import numbered
-from headframe.underground.segment.overlay import fitted
+from headframe.underground.segment.overlay import fitted, note
 from headframe.underground.segment.record import FrameRecord, Mask
 from headframe.underground.segment.tracks import Tracker
 from headframe.underground.segment.work import OFF, VIDEOS, Segmenter, masks_of
 
-DECODE, FILTER, DRAW, ENCODE = "decode", "filter", "draw", "encode"
+DECODE, FILTER, FACES, DRAW, ENCODE = "decode", "filter", "faces", "draw", "encode"
 REST = GLUE
-PARTS = (DECODE, FILTER, ENHANCE, DETECT, SAM, FUSE, GLUE, DRAW, ENCODE)
+PARTS = (DECODE, FILTER, ENHANCE, DETECT, SAM, FUSE, GLUE, FACES, DRAW, ENCODE)
 """In the order of the work; glue is all that is no other part's."""
 TABLES = "filter"
 REPEATED = "repeated"
@@ -183,11 +183,16 @@ class Pass:
     def _write(self, frame: ReelFrame, pixels: Pixels, seen: _Seen | None, told: str) -> None:
         assert self._video is not None
         with self._meter.of(DRAW):
+            picture = self._work.backdrop(pixels)
+        if self._work.options.blur_faces:
+            record = None if seen is None else seen.record
+            with self._meter.of(FACES):
+                picture = self._work.veiled(picture, record, at_s=frame.seconds)
+        with self._meter.of(DRAW, frames=0):
             if seen is None:
-                picture = self._work.plain(pixels, told, at_s=frame.seconds)
+                picture = note(picture, told)
             else:
-                masks = seen.drawn()
-                picture = self._work.picture(pixels, seen.record, masks, at_s=frame.seconds)
+                picture = self._work.drawn(picture, seen.record, seen.drawn())
             self._size = self._size or (picture.shape[0], picture.shape[1])
             picture = fitted(picture, self._size)
         with self._meter.of(ENCODE):

@@ -28,7 +28,7 @@ from headframe.io.images import (
 from headframe.underground.chain import Chain, Looked
 from headframe.underground.faces import Face, Veil, head_of
 from headframe.underground.segment.journal import Journal, write_instances, write_summary
-from headframe.underground.segment.overlay import STYLES, backdrop, draw, note
+from headframe.underground.segment.overlay import STYLES, backdrop, draw
 from headframe.underground.segment.record import (
     PERSON_ID,
     FrameRecord,
@@ -130,20 +130,25 @@ class Segmenter:
         self, pixels: Pixels, record: FrameRecord, masks: Iterable[Mask], *, at_s: float = 0.0
     ) -> Pixels:
         """Draw a record over (H, W, 3) uint8, of a video at its time."""
-        options = self.options
-        base = backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
-        size = (record.height, record.width)
-        if options.blur_faces:
-            base = self._veil.hide(base, heads_of(record, base.shape[:2]), at_s=at_s)
-        return draw(base, record.objects, masks, size=size, names=self._names)
+        base = self.backdrop(pixels)
+        return self.drawn(self.veiled(base, record, at_s=at_s), record, masks)
 
-    def plain(self, pixels: Pixels, told: str, *, at_s: float = 0.0) -> Pixels:
-        """Show (H, W, 3) uint8 that was not looked at, and why not."""
+    def backdrop(self, pixels: Pixels) -> Pixels:
+        """Make the picture (h, w, 3) that is drawn on."""
         options = self.options
-        base = backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
-        if options.blur_faces:
-            base = self._veil.hide(base, (), at_s=at_s)
-        return note(base, told)
+        return backdrop(pixels, longest_px=options.overlay_px, style=options.overlay)
+
+    def veiled(self, base: Pixels, record: FrameRecord | None, *, at_s: float = 0.0) -> Pixels:
+        """Hide faces in a backdrop, and the heads of a record's people, where that is asked for."""
+        if not self.options.blur_faces:
+            return base
+        heads = () if record is None else heads_of(record, base.shape[:2])
+        return self._veil.hide(base, heads, at_s=at_s)
+
+    def drawn(self, base: Pixels, record: FrameRecord, masks: Iterable[Mask]) -> Pixels:
+        """Draw a record over a backdrop, in place."""
+        size = (record.height, record.width)
+        return draw(base, record.objects, masks, size=size, names=self._names)
 
     def new_film(self) -> None:
         """Forget the faces of the film before."""
