@@ -123,7 +123,10 @@ def test_tables_and_sheets(scene, networks):
     review = rows(scene.out / "review.csv")
     assert [(r["file_name"], r["why"]) for r in review] == [("rest/6.png", "nothing was found")]
     assert report["to_review"] == 1
-    assert read_image(scene.out / "accepted.png").shape[1] > 600
+    sheet = read_image(scene.out / "accepted.png").astype(int)
+    orange = (sheet[..., 0] - sheet[..., 2] > 100) & (sheet[..., 2] < 60)
+    assert orange[:, 158:310].any()  # the outline, beside the first picture and not on it
+    assert not orange[:, :158].any()
     assert (scene.out / "rejected.png").is_file()
     text = (scene.out / "report.md").read_text()
     assert "| round 2 | 2 manual + 2 automatic | 2 manual + 2 automatic | 3 | 2 | 3 | 2 |" in text

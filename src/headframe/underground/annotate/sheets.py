@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from headframe.datasets.instances import region_area, region_box
+import cv2
+import numpy as np
+
+from headframe.datasets.instances import region_box, region_mask
 from headframe.io.images import Pixels, read_image
 from headframe.underground.annotate.automatic import Round, region_of
 from headframe.underground.annotate.gates import Judged
-from headframe.underground.contact_sheet import Cell, thumbnail, write_sheets
-from headframe.underground.segment.overlay import backdrop, draw
-from headframe.underground.segment.record import Found
+from headframe.underground.contact_sheet import CELL_PX, Cell, thumbnail, write_sheets
+from headframe.underground.segment.overlay import backdrop
 
 ACCEPTED, REJECTED = "accepted.png", "rejected.png"
 MOST = 256
 """Masks on the sheets of either kind, those nearest to the gates first."""
-_AROUND = 0.3
+_AROUND, _SHARE = 0.3, 0.35
+_COLOUR = np.array((240, 110, 20), np.uint8)
 _LEAST_PX = 32
 
 
@@ -68,17 +71,20 @@ def _cells(
 
 
 def _pictures(pixels: Pixels, judged: Judged, classes: Sequence[str]) -> tuple[Pixels, Pixels]:
-    """Cut the photograph around an object: bright, and bright with its mask."""
+    """Cut the photograph around an object: bright, and bright with its mask; small ones larger."""
     size = pixels.shape[0], pixels.shape[1]
     region = region_of(judged, size, classes, 0)
     x, y, wide, tall = region_box(region)
-    found = Found(judged.candidate.category, judged.candidate.sure, (x, y, wide, tall),
-                  int(region_area(region)), region.rle or {})  # fmt: skip
-    bright = backdrop(pixels, longest_px=0, style="bright")
-    marked = draw(
-        bright.copy(), [found], [found.mask()], size=size, names=dict(enumerate(classes, 1))
-    )
     aside, above = (max(side * _AROUND, _LEAST_PX) for side in (wide, tall))
     rows = slice(max(int(y - above), 0), int(y + tall + above) + 1)
     cols = slice(max(int(x - aside), 0), int(x + wide + aside) + 1)
-    return bright[rows, cols], marked[rows, cols]
+    plain = backdrop(pixels, longest_px=0, style="bright")[rows, cols]
+    mask = region_mask(region, *size)[rows, cols].astype(np.uint8)
+    times = max(CELL_PX[1] // max(plain.shape[:2]), 1)
+    plain, mask = (part.repeat(times, axis=0).repeat(times, axis=1) for part in (plain, mask))
+    marked = plain.copy()
+    marked[mask > 0] = (marked[mask > 0] * (1 - _SHARE) + _COLOUR * _SHARE).astype(np.uint8)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    thick = max(round(max(plain.shape[:2]) / CELL_PX[1]), 1)
+    cv2.drawContours(marked, outlines, -1, _COLOUR.tolist(), thick)
+    return plain, marked
