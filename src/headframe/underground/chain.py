@@ -28,6 +28,7 @@ ENHANCE, DETECT, SAM, FUSE, GLUE = "enhance", "detect", "sam", "fuse", "glue"
 PARTS = (ENHANCE, DETECT, SAM, FUSE, GLUE)
 """Parts whose seconds are told; ``glue`` is what is left: reducing, sorting, joining."""
 NETWORKS = (ENHANCE, DETECT, SAM)
+_STRIP_PX = 16
 _SOFT = ("weighted", "gate")
 """Fusions that want the detector's logits."""
 
@@ -254,13 +255,17 @@ def reduced_levels(levels: Deep, short_side_px: int) -> FloatPixels:
     """
     full = np.float32(np.iinfo(levels.dtype).max)
     size = _reduced_size(levels.shape[0], levels.shape[1], short_side_px)
-    planes = []
-    for channel in range(3):  # one plane at a time is floats
-        plane = cv2.extractChannel(levels, channel).astype(np.float32)
-        if size is not None:
-            plane = np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
-        planes.append(plane / full)
-    return np.stack(planes)
+    if size is None:
+        small = levels.astype(np.float32)
+    else:
+        # across, then down: areas are separable, and so few rows of floats stay in the cache
+        narrow = np.empty((levels.shape[0], size[0], 3), np.float32)
+        for top in range(0, len(levels), _STRIP_PX):
+            strip = levels[top : top + _STRIP_PX].astype(np.float32)
+            wanted = (size[0], len(strip))
+            narrow[top : top + _STRIP_PX] = cv2.resize(strip, wanted, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(narrow, size, interpolation=cv2.INTER_AREA), np.float32)
+    return np.ascontiguousarray((small / full).transpose(2, 0, 1))  # (h, w, 3) -> (3, h, w)
 
 
 def _reduced_size(height: int, width: int, short_side_px: int) -> tuple[int, int] | None:
