@@ -95,7 +95,11 @@ def test_the_detectors_of_a_plan_can_be_built(path):
         with torch.device("meta"):
             network = build_detector(section.architecture, section.options, classes=classes)
         assert isinstance(network, Detector)
-    beside = {p.name for p in path.parent.glob("*.yaml")} - {"plan.yaml", "sam.yaml"}
+    beside = {p.name for p in path.parent.glob("*.yaml")} - {
+        "plan.yaml",
+        "sam.yaml",
+        "annotate.yaml",
+    }
     assert beside == set(recipes.detectors)
     for sam in recipes.sams.values():
         assert sam.photographs.categories == plan.photographs.categories
