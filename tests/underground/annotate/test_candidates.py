@@ -60,16 +60,18 @@ def test_a_box_of_a_person_is_brought_to_the_networks_pixels(pixels, networks):
 
 
 def test_a_point_is_a_box_of_the_detector_or_the_best_of_several(pixels, networks):
-    hints = [Hint("person", (10, 12, 10, 12)), Hint("road", (10, 12, 10, 12))]
-    first, second = look_at(
+    places = ("person", 10, 12), ("road", 10, 12), ("road", 32, 6)
+    hints = [Hint(name, (x, y, x, y)) for name, x, y in places]
+    first, second, third = look_at(
         pixels, hints, numbers={"person": 1, "road": 2}, scale=1,
         detector=networks.finder, sam=networks,
     )  # fmt: skip
     assert first.box == (6.0, 8.0, 20.0, 30.0)
-    assert first.origin == second.origin == "point"
+    assert {found.origin for found in (first, second, third)} == {"point"}
     # no road is found there: four sizes are tried, of which only the largest is not doubted
-    assert len(networks.asked[-1]) == 5
+    assert len(networks.asked[-1]) == 9
     assert second.box == (0.0, 0.0, 22.0, 24.0)
+    assert third.box == (30.5, 4.5, 33.5, 7.5)  # nothing is there at any size: the first stays
 
 
 def test_notes_come_back(tmp_path, pixels, blob_chain, sam):
