@@ -17,7 +17,10 @@ from rasterio.warp import transform
 
 from headframe.core.classmap import binary_class_map
 from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.engine.box_sam_bundle import BoxSamBundle, build_box_sam, save_box_sam
 from headframe.engine.bundle import Bundle, save_bundle
+from headframe.engine.detector_bundle import DetectorBundle, save_detector
+from headframe.engine.detectors import build_detector
 from headframe.models.registry import build_network
 
 BANDS = ("B02", "B03", "B04")
@@ -134,3 +137,19 @@ def process_state():
         log.handlers[:] = kept
         log.setLevel(level)
         log.propagate = propagate
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tmp_path_factory):
+    """Folder with a tiny untrained detector of persons (``d``) and a SAM for its boxes (``s``)."""
+    root = tmp_path_factory.mktemp("parts")
+    options = {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64, "anchor_px": 8}
+    options |= {"proposals": 20, "sampled": 16, "most": 3}
+    torch.manual_seed(0)
+    network = build_detector("maskrcnn", options, classes=1)
+    save_detector(
+        DetectorBundle("d", "maskrcnn", options, ("person",), "stretch", network), root / "d"
+    )
+    sam, sha256 = build_box_sam(1, base="tiny")
+    save_box_sam(BoxSamBundle("s", "tiny", sha256, "decoder", 4, ("person",), sam), root / "s")
+    return root

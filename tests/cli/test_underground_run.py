@@ -4,17 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from headframe.cli.main import main
-from headframe.engine.box_sam_bundle import BoxSamBundle, build_box_sam, save_box_sam
-from headframe.engine.detector_bundle import DetectorBundle, save_detector
-from headframe.engine.detectors import build_detector
 from headframe.io.images import write_image
 from headframe.io.video import VideoReader, VideoWriter
-
-OPTIONS = {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64, "anchor_px": 8,
-           "proposals": 20, "sampled": 16, "most": 3}  # fmt: skip
 
 
 def run(capsys, *words):
@@ -25,16 +18,14 @@ def run(capsys, *words):
 
 
 @pytest.fixture
-def chain(tmp_path, capsys):
-    torch.manual_seed(0)
-    network = build_detector("maskrcnn", OPTIONS, classes=1)
-    save_detector(
-        DetectorBundle("d", "maskrcnn", OPTIONS, ("person",), "stretch", network), tmp_path / "d"
+def chain(tmp_path, capsys, tiny_parts):
+    words = ["pack", "--detector", tiny_parts / "d", "--sam", tiny_parts / "s"]
+    assert (
+        run(capsys, *words, "--fusion", "weighted", "--sam-score", 0, "--out", tmp_path / "chain")[
+            0
+        ]
+        == 0
     )
-    sam, sha256 = build_box_sam(1, base="tiny")
-    save_box_sam(BoxSamBundle("s", "tiny", sha256, "decoder", 4, ("person",), sam), tmp_path / "s")
-    words = ["pack", "--detector", tmp_path / "d", "--sam", tmp_path / "s", "--fusion", "weighted"]
-    assert run(capsys, *words, "--sam-score", 0, "--out", tmp_path / "chain")[0] == 0
     return tmp_path / "chain"
 
 

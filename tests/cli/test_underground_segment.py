@@ -4,18 +4,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from headframe.cli.main import main
 from headframe.datasets.coco import write_coco
 from headframe.datasets.instances import InstanceSet, LabelledImage, Region
-from headframe.engine.box_sam_bundle import BoxSamBundle, build_box_sam, save_box_sam
-from headframe.engine.detector_bundle import DetectorBundle, save_detector
-from headframe.engine.detectors import build_detector
 from headframe.io.images import write_image
-
-OPTIONS = {"channels": 8, "frozen_norm": False, "min_px": 48, "max_px": 64, "anchor_px": 8,
-           "proposals": 20, "sampled": 16, "most": 3}  # fmt: skip
 
 
 def run(capsys, *words):
@@ -25,29 +18,29 @@ def run(capsys, *words):
     return end.value.code, shown.out, shown.err
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    root = tmp_path_factory.mktemp("parts")
-    torch.manual_seed(0)
-    network = build_detector("maskrcnn", OPTIONS, classes=1)
-    save_detector(
-        DetectorBundle("d", "maskrcnn", OPTIONS, ("person",), "stretch", network), root / "d"
-    )
-    sam, sha256 = build_box_sam(1, base="tiny")
-    save_box_sam(BoxSamBundle("s", "tiny", sha256, "decoder", 4, ("person",), sam), root / "s")
+@pytest.fixture
+def photographs(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
-        write_image(root / "in" / f"{name}.png", rng.integers(0, 200, (40, 56, 3), np.uint8))
-    return root
+        write_image(tmp_path / "in" / f"{name}.png", rng.integers(0, 200, (40, 56, 3), np.uint8))
+    return tmp_path / "in"
 
 
-def test_pack_and_segment(capsys, tmp_path, parts):
+def test_pack_and_segment(capsys, tmp_path, photographs, tiny_parts):
     chain = tmp_path / "chain"
-    words = ["pack", "--detector", parts / "d", "--sam", parts / "s", "--fusion", "weighted"]
+    words = [
+        "pack",
+        "--detector",
+        tiny_parts / "d",
+        "--sam",
+        tiny_parts / "s",
+        "--fusion",
+        "weighted",
+    ]
     code, said, _ = run(capsys, *words, "--sam-score", 0, "--out", chain, "--json")
     assert code == 0
     assert json.loads(said)["bytes"] > 10_000
-    words = ["segment", parts / "in", "--model", chain, "--score", 0.0, "--out", tmp_path / "o"]
+    words = ["segment", photographs, "--model", chain, "--score", 0.0, "--out", tmp_path / "o"]
     code, said, _ = run(capsys, *words, "--json")
     assert code == 0
     report = json.loads(said)
@@ -60,13 +53,20 @@ def test_pack_and_segment(capsys, tmp_path, parts):
     assert f"{report['totals']['objects']} objects on 2 frames" in said
 
 
-def test_a_detector_alone_and_other_light(capsys, tmp_path, parts):
-    words = ["segment", parts / "in" / "a.png", "--model", parts / "d", "--overlay", "off"]
+def test_a_detector_alone_and_other_light(capsys, tmp_path, photographs, tiny_parts):
+    words = ["segment", photographs / "a.png", "--model", tiny_parts / "d", "--overlay", "off"]
     code, said, _ = run(capsys, *words, "--out", tmp_path / "o")
     assert code == 0
     assert "on 1 frames" in said
     code, said, _ = run(
-        capsys, "pack", "--detector", parts / "d", "--prepare", "clahe", "--out", tmp_path / "c"
+        capsys,
+        "pack",
+        "--detector",
+        tiny_parts / "d",
+        "--prepare",
+        "clahe",
+        "--out",
+        tmp_path / "c",
     )
     assert code == 0
     assert json.loads((tmp_path / "c" / "dismine.json").read_text())["prepare"] == "clahe"
@@ -88,8 +88,8 @@ def test_a_detector_alone_and_other_light(capsys, tmp_path, parts):
         (["pack", "--detector", "{d}", "--prepare", "moonlight"], "moonlight"),
     ],
 )
-def test_one_line_errors(capsys, tmp_path, parts, words, told):
-    names = {"in": parts / "in", "d": parts / "d", "s": parts / "s"}
+def test_one_line_errors(capsys, tmp_path, photographs, tiny_parts, words, told):
+    names = {"in": photographs, "d": tiny_parts / "d", "s": tiny_parts / "s"}
     code, _, warned = run(capsys, *(w.format(**names) for w in words), "--out", tmp_path / "o")
     assert code == 2
     assert warned.startswith("error: ")
@@ -97,7 +97,7 @@ def test_one_line_errors(capsys, tmp_path, parts, words, told):
     assert told in warned
 
 
-def test_train_sam(capsys, tmp_path, parts):
+def test_train_sam(capsys, tmp_path):
     rings = (((4.0, 4.0), (30.0, 4.0), (30.0, 34.0), (4.0, 34.0)),)
     (tmp_path / "data" / "images").mkdir(parents=True)
     write_image(tmp_path / "data" / "images" / "a.png", np.zeros((40, 56, 3), np.uint8))
