@@ -180,4 +180,7 @@ def _base(base: "BaseSpec") -> str:
 
 
 def _target(spec: "ModelSpec") -> str:
-    return ", ".join(spec.classes.names[1:])
+    from headframe.engine.modelcard import is_prompted
+
+    classes = ", ".join(spec.classes.names[1:])
+    return f"{classes}, where prompted" if is_prompted(spec) else classes

@@ -20,10 +20,10 @@ from headframe.core.errors import BundleError, MissingFileError, UnknownNameErro
 from headframe.core.modelspec import BaseSpec, InputSpec, ModelSpec
 from headframe.engine.bases import base_state, find_base
 from headframe.engine.hub import SCHEME, fetch_files, push_files
-from headframe.engine.modelcard import model_card
+from headframe.engine.modelcard import is_prompted, model_card
 from headframe.engine.weights import load_tensors, save_tensors
 from headframe.io.files import write_json, write_text
-from headframe.models.registry import BUILDERS, build_network
+from headframe.models.registry import build_network
 from headframe.models.trainable import load_trained, trained_state
 
 WEIGHTS = "model.safetensors"
@@ -65,8 +65,7 @@ class Bundle:
         Raises:
             BundleError: the network scores nothing that it is not prompted for.
         """
-        known = BUILDERS.get(self.spec.architecture)
-        if known is not None and known.planes:
+        if is_prompted(self.spec):
             raise BundleError(
                 f"model {self.spec.name}: draws what it is prompted for and maps nothing. Use "
                 "headframe prompt or refine."

@@ -3,6 +3,7 @@
 import json
 
 from headframe.core.modelspec import ModelSpec
+from headframe.models.registry import BUILDERS
 
 
 def model_card(spec: ModelSpec) -> str:
@@ -19,7 +20,6 @@ def model_card(spec: ModelSpec) -> str:
         f"| {i} | {band} | {inputs.mean[i]:.4f} | {inputs.std[i]:.4f} |"
         for i, band in enumerate(inputs.bands)
     )
-    classes = ", ".join(f"{c.index} {c.name}" for c in spec.classes.classes)
     metrics = "\n".join(f"- {key}: {_plain(value)}" for key, value in spec.metrics.items())
     training = "\n".join(
         f"- {key}: {_plain(value)}"
@@ -35,10 +35,7 @@ tags: [mining, remote-sensing, segmentation, {inputs.sensor}]
 
 # {spec.name}
 
-Maps {classes} from {inputs.sensor} at {inputs.gsd_m:g} m. Use it with
-
-    headframe map SCENE.tif --model {spec.name} --out maps
-
+{_use(spec)}
 ## Inputs
 
 | channel | band | mean | std |
@@ -58,6 +55,29 @@ Physical unit of the sensor (reflectance 0-1 for optical sensors). Nodata pixels
 ## Limits
 
 {notes}
+"""
+
+
+def is_prompted(spec: ModelSpec) -> bool:
+    """Whether a model outlines what it is pointed at, and maps nothing of itself."""
+    known = BUILDERS.get(spec.architecture)
+    return known is not None and bool(known.planes)
+
+
+def _use(spec: ModelSpec) -> str:
+    """What it does, and the command for it."""
+    seen = f"{spec.inputs.sensor} at {spec.inputs.gsd_m:g} m"
+    if is_prompted(spec):
+        objects = " and ".join(spec.classes.names[1:])
+        return f"""Outlines what it is pointed at in {seen}; it was shown {objects}. Use it with
+
+    headframe prompt SCENE.tif --point X Y --model {spec.name} --out outlines.gpkg
+    headframe refine SCENES --polygons COARSE.kml --model {spec.name} --out refined.gpkg
+"""
+    classes = ", ".join(f"{c.index} {c.name}" for c in spec.classes.classes)
+    return f"""Maps {classes} from {seen}. Use it with
+
+    headframe map SCENE.tif --model {spec.name} --out maps
 """
 
 

@@ -1,0 +1,48 @@
+"""The bundles that come with the package: small, described, measured."""
+
+import pytest
+import torch
+
+from headframe.core.errors import BundleError
+from headframe.engine.bundle import find_bundle, load_bundle, read_spec, shipped_bundles
+from headframe.engine.modelcard import is_prompted, model_card
+from headframe.engine.prompting import load_prompter
+
+MOST_MB = 25
+MAPS = tuple(n for n in shipped_bundles() if not is_prompted(read_spec(find_bundle(n))))
+
+
+def test_what_is_shipped():
+    assert set(shipped_bundles()) == {"tailings-s2-rgb", "tailings-sam", "sam-refine-s2-rgb"}
+    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam"}
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_small_with_a_card_that_says_figures_data_and_limits(name):
+    folder = find_bundle(name)
+    spec = read_spec(folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_MB * 1e6
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(spec)
+    assert spec.metrics["measured on"] in card
+    assert "tailings-brazil" in card
+    assert spec.training["limits"] in card
+    assert spec.training["attribution"] in card
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_score_every_pixel(name):
+    bundle = load_bundle(name)
+    pixels = torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(1)) * 0.2
+    scores = bundle.scores(pixels)
+    assert scores.shape == (1, 1, 96, 64)
+    assert 0 <= scores.min() < scores.max() <= 1
+
+
+def test_the_prompt_model_takes_every_prompt():
+    prompter = load_prompter("sam-refine-s2-rgb", device="cpu")
+    assert prompter.takes_masks
+    assert prompter.takes_points
+    assert prompter.trained_px == 256
+    with pytest.raises(BundleError, match=r"maps nothing\. Use headframe prompt or refine"):
+        load_bundle("sam-refine-s2-rgb").scores(torch.zeros(1, 3, 64, 64))
