@@ -8,7 +8,7 @@ from headframe.surface.demo import BACKBONE
 CASES = [
     (["--live", "10", "50", "--stac-url", "http://127.0.0.1:9/"], 1, "the STAC API gives no"),
     (["--live", "-20.2", "-143.4"], 2, "give longitude"),
-    (["--live", "10", "50", "--model", "tailing-s2"], 2, f"closest: {BACKBONE}"),
+    (["--live", "10", "50", "--model", "tailings-s2-rg"], 2, f"closest: {BACKBONE}"),
 ]
 
 
