@@ -26,9 +26,9 @@ from torch import nn
 
 from headframe.core.classmap import binary_class_map
 from headframe.core.modelspec import InputSpec, ModelSpec
+from headframe.engine.allocator import keep_freed_memory
 from headframe.engine.bundle import Bundle, load_bundle, shipped_bundles
 from headframe.engine.mapping import MapOptions, map_scenes
-from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.tiles import Scorer
 from headframe.io.scene import SceneOptions
 from headframe.models.registry import build_network

@@ -1,12 +1,14 @@
 """Freed memory that is kept: fewer page faults for the same work."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
 from headframe.engine import allocator
+from headframe.engine.allocator import keep_freed_memory
 
 WORK = """
 import resource
@@ -28,32 +30,15 @@ def faults(keep):
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has the switch")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the switch")
 def test_memory_is_asked_for_once_and_used_again():
     assert faults("keep_freed_memory()") * 5 < faults("True")
 
 
-def test_other_systems_are_left_alone(monkeypatch):
-    monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", None)
-    assert not allocator.keep_freed_memory()
+def test_glibc_takes_the_settings():
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 
 def test_a_c_library_without_the_switch_is_left_alone(monkeypatch):
-    monkeypatch.setattr(allocator.sys, "platform", "linux")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
-    assert not allocator.keep_freed_memory()
-
-
-def test_an_older_c_library_gets_the_most_it_takes(monkeypatch):
-    asked = []
-
-    class Older:
-        def mallopt(self, switch, value):
-            asked.append((switch, value))
-            return int(switch != -3 or value <= 2**25)
-
-    monkeypatch.setattr(allocator.sys, "platform", "linux")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: Older())
-    assert allocator.keep_freed_memory()
-    assert asked == [(-3, 2**30), (-3, 2**25), (-1, 2**31 - 1)]
+    assert not keep_freed_memory()

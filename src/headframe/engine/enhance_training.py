@@ -15,7 +15,7 @@ from headframe.core.errors import JobError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.darken import Photograph
 from headframe.datasets.light_pairs import PairPlan, light_pair, read_bright
-from headframe.engine.allocator import keep_freed_memory
+from headframe.engine.allocator import TRAINING_BYTES, keep_freed_memory
 from headframe.engine.enhance_recipe import STAGES, EnhanceRecipe, StageName
 from headframe.engine.enhancer_bundle import EnhancerBundle, save_enhancer
 from headframe.engine.enhancing import EnhanceOptions
@@ -117,7 +117,7 @@ class EnhanceRun:
             "joint": self._jointly,
         }
         torch.manual_seed(recipe.seed)
-        keep_freed_memory()
+        keep_freed_memory(TRAINING_BYTES)
         options = KinDOptions(**recipe.network.model_dump())
         self.network = KinDEnhancer(options).to(self._device)
         self.optimizer = self._begin()

@@ -15,7 +15,7 @@ from torch import nn
 
 from headframe.core.errors import JobError, OutputError, RecipeError
 from headframe.core.progress import Progress
-from headframe.engine.allocator import keep_freed_memory
+from headframe.engine.allocator import TRAINING_BYTES, keep_freed_memory
 from headframe.engine.optimisation import build_optimizer, build_schedule
 from headframe.engine.recipe import OptimiserSection
 from headframe.engine.recipe_file import load_as, save_as
@@ -76,7 +76,7 @@ def one_device(settings: OptimiserSection, accelerator: str) -> Fabric:
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
     torch.manual_seed(settings.seed)
-    keep_freed_memory()
+    keep_freed_memory(TRAINING_BYTES)
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 

@@ -16,7 +16,7 @@ from headframe.core.errors import OutputError, RecipeError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
-from headframe.engine.allocator import keep_freed_memory
+from headframe.engine.allocator import TRAINING_BYTES, keep_freed_memory
 from headframe.engine.bundle import Bundle, save_bundle
 from headframe.engine.curves import draw_curves
 from headframe.engine.embedding_store import embedding_folder
@@ -133,7 +133,7 @@ def train(
     )
     fabric.launch()
     torch.manual_seed(recipe.train.seed)
-    keep_freed_memory()
+    keep_freed_memory(TRAINING_BYTES)
     steps = recipe.train.steps_for(len(parts.train), world=fabric.world_size)
     recipe = recipe.with_train(steps=steps)
     if watch is not None and not recipe.train.validate_every:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from headframe.core.errors import InputError, OutputError
 from headframe.core.progress import SILENT, Progress
+from headframe.engine.allocator import keep_freed_memory
 from headframe.engine.bundle import Bundle
 from headframe.engine.mapping.clashes import check_clashes
 from headframe.engine.mapping.job import SceneJob
-from headframe.engine.mapping.memory import keep_freed_memory
 from headframe.engine.mapping.options import MapOptions, MapResult, Refine
 from headframe.engine.mapping.rules import MapRules
 from headframe.io.files import make_folder
