@@ -109,23 +109,35 @@ class Search:
                 return []
             return study.get_trials(deepcopy=False)
 
-    def held_by(self, pid: int) -> list[int]:
-        """Numbers of the trials that run in a process, or would if it lived."""
-        return [
-            row.number
+    def held_by(self, pid: int) -> dict[int, int]:
+        """Trials that run in a process, or would if it lived, and how often each was started."""
+        owners = {
+            row.number: row.user_attrs.get("owner", {})
             for row in self.rows()
-            if row.state == TrialState.RUNNING and row.user_attrs.get("owner", {}).get("pid") == pid
-        ]
+            if row.state == TrialState.RUNNING
+        }
+        return {n: owner["starts"] for n, owner in owners.items() if owner.get("pid") == pid}
 
     def kill(self, workers: list[subprocess.Popen[bytes]], *, after_s: float) -> list[int]:
-        """Kill one worker a moment after it began a trial; give the trials it held."""
-        victim = self.rng.choice(workers)
-        while victim.poll() is None and not self.held_by(victim.pid):
+        """Kill a worker a moment after it was seen at a trial; give the trials it held then."""
+        victim = None
+        while victim is None and any(worker.poll() is None for worker in workers):
             time.sleep(0.2)
+            busy = [worker for worker in workers if self.held_by(worker.pid)]
+            victim = self.rng.choice(busy) if busy else None
+        if victim is None:
+            return []  # all came to their end: the caller sees that nobody was killed
         time.sleep(self.rng.uniform(0, after_s))
+        held = self.held_by(victim.pid)
         victim.kill()
         victim.wait()
-        return self.held_by(victim.pid)
+        return [row.number for row in self.rows() if self._is_lost(row, held)]
+
+    def _is_lost(self, row: FrozenTrial, held: dict[int, int]) -> bool:
+        """Whether a trial lost its process; not if it ended first, but if another took it over."""
+        if row.number not in held:
+            return False
+        return not row.state.is_finished() or row.user_attrs["owner"]["starts"] > held[row.number]
 
 
 def check(folder: Path, *, trials: int, kills: int, chips: int, seed: int) -> Outcome:

@@ -70,7 +70,8 @@ def load_trained(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         RuntimeError: a tensor is missing, is not trained, or has another shape, as torch says it.
     """
-    frozen = {k: v for k, v in network.state_dict().items() if k not in trained_names(network)}
+    trained = trained_names(network)
+    frozen = {k: v for k, v in network.state_dict().items() if k not in trained}
     doubled = sorted(frozen.keys() & state.keys())
     if doubled:
         raise RuntimeError(f"{len(doubled)} tensors are frozen here, {doubled[0]!r} the first")
@@ -125,7 +126,8 @@ def copy_with(network: nn.Module, view: nn.Module) -> nn.Module:
     """
     state = {key.replace("/", "."): value for key, value in view.state_dict().items()}
     twin = copy.deepcopy(network)
-    load_trained(twin, {k: v for k, v in state.items() if k in trained_names(twin)})
+    trained = trained_names(twin)
+    load_trained(twin, {k: v for k, v in state.items() if k in trained})
     # Weights laid out as those of a network that is built or loaded: scores equal to the bit.
     return twin.requires_grad_(False).to(memory_format=torch.contiguous_format).eval()
 
