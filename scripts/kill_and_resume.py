@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import rasterio
@@ -29,6 +30,7 @@ from rasterio.warp import transform
 
 TIMES_OF_DAY = frozenset({"created", "updated", "seconds", "wall_seconds", "date", "started"})
 LOSS_TOLERANCE = 1e-4
+Process = subprocess.Popen[bytes]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OGR_CURRENT_DATE": "2026-01-01T00:00:00.000Z",  # else a GeoPackage notes when it was written
@@ -60,7 +62,7 @@ class Outcome:
     """One kill.
 
     Attributes:
-        after_s: when, in seconds from the start.
+        after_s: when, in seconds from when the job began to write into its folder.
         in_time: whether the job was still at work.
         faults: what the rerun got wrong.
     """
@@ -194,29 +196,35 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def complete(job: Job, out: Path, *, rerun: bool = False) -> float:
-    """Run a job to its end; give the seconds it took."""
-    start = time.monotonic()
-    done = subprocess.run(
-        job.command(out, rerun=rerun),
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
+    """Run a job to its end; give the seconds from when it began to write to its end."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = start(job.command(out, rerun=rerun), log)
+        await_work(process, out)
+        began = time.monotonic()
+        if process.wait() != 0:
+            log.seek(0)
+            said = log.read()
+            raise SystemExit(f"{' '.join(job.words)} ended with {process.returncode}:\n{said}")
+    return time.monotonic() - began
+
+
+def start(command: list[str], log: IO[str] | int, *, own_group: bool = False) -> Process:
+    environment = os.environ | ENVIRONMENT
+    return subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=own_group
     )
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(job.words)} ended with {done.returncode}:\n{done.stderr}")
-    return time.monotonic() - start
+
+
+def await_work(process: Process, out: Path) -> None:
+    """Wait until a job has something in its folder: before, there is nothing to lose."""
+    while process.poll() is None and not (out.is_dir() and any(out.iterdir())):
+        time.sleep(0.01)
 
 
 def kill_once(job: Job, reference: Path, out: Path, *, after_s: float) -> Outcome:
-    """Start, kill -9 after ``after_s``, run again, compare with ``reference``."""
-    victim = subprocess.Popen(
-        job.command(out),
-        env=os.environ | ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start, kill -9 ``after_s`` after work began, run again, compare with ``reference``."""
+    victim = start(job.command(out), subprocess.DEVNULL, own_group=True)
+    await_work(victim, out)
     try:
         victim.wait(after_s)
         in_time = False
@@ -224,10 +232,8 @@ def kill_once(job: Job, reference: Path, out: Path, *, after_s: float) -> Outcom
         victim.kill()  # the process alone, as a person or the kernel would; its workers must cope
         victim.wait()
         in_time = True
-    begun = out.exists()
     try:
-        # before it began there is nothing to resume, after its end nothing is left to do
-        complete(job, out, rerun=begun)
+        complete(job, out, rerun=True)
     finally:
         kill_group(victim.pid)
     return Outcome(after_s, in_time, job.differences(reference, out))
@@ -272,14 +278,15 @@ def check(folder: Path, names: list[str], *, times: int, seed: int, small: bool)
         while killed < (times if name in names else 0) and tries < 3 * times:
             out = folder / name / f"killed-{tries:02d}"
             # a job that came to its end was no kill: try again, sooner
-            after_s = rng.uniform(0.2, 1) * duration * 0.8 ** (tries - killed)
+            after_s = rng.uniform(0, 1) * duration * 0.8 ** (tries - killed)
             outcome = kill_once(job, reference, out, after_s=after_s)
             outcomes.append(outcome)
             killed += outcome.in_time
             tries += 1
             state = "killed" if outcome.in_time else "had ended"
             verdict = "; ".join(outcome.faults) or "same"
-            print(f"{name:6s} {state} at {outcome.after_s:5.1f} of {duration:.1f} s: {verdict}")
+            when = f"{outcome.after_s:5.1f} of {duration:.1f} s of work"
+            print(f"{name:6s} {state} at {when}: {verdict}")
         if name == names[-1]:
             break
     return outcomes

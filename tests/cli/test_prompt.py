@@ -119,6 +119,19 @@ def test_a_session_answers_lines_and_writes_at_the_end(run, monkeypatch, tmp_pat
     assert list(gpd.read_file(tmp_path / "o.gpkg")["prompt_id"]) == ["1", "b"]
 
 
+@pytest.mark.parametrize("words", [["--pixels"], ["--crs", "EPSG:4326"]])
+def test_pixels_and_crs_hold_for_the_lines_of_a_session(run, monkeypatch, words):
+    lonlat = gpd.points_from_xy(*[[v] for v in fakes.to_map(30, 25)], crs=fakes.UTM).to_crs(4326)
+    place = [30, 25] if words == ["--pixels"] else list(lonlat[0].coords[0])
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"point": place})))
+    code, said, err = run("--session", *words)
+    assert (code, err) == (0, "")
+    west, south, east, north = shapely.geometry.shape(json.loads(said)["geometry"]).bounds
+    x, y = fakes.to_map(30, 25)
+    assert west < x < east
+    assert south < y < north
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

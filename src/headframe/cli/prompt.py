@@ -105,7 +105,8 @@ def prompt(
     The scene's embeddings are kept on disk: the first prompt at a place takes a second or more,
     the next ones a fraction of it. With --session the program stays and answers prompts from
     stdin, one JSON object a line: {"point": [x, y]}, {"box": [x0, y0, x1, y1]},
-    {"polygon": {...}}, with "exclude", "crs", "pixels" and "id" where wanted.
+    {"polygon": {...}}, with "exclude", "crs", "pixels" and "id" where wanted; --crs and --pixels
+    speak for lines that say neither.
 
     Examples:
 
@@ -276,7 +277,7 @@ def _run(
                 say(f"{len(list(embeddings.tiles()))} tiles, {computed} of them computed now.")
         found = [mask for one in prompts for mask in answer_all(asked, one, progress=shown)]
         if session:
-            told = list(_conversation(asked))
+            told = list(_conversation(asked, request))
             found += [mask for mask, _ in told]
             pointed += [pixel for _, pixel in told]
         written = outputs.write(found, asked, pointed)
@@ -287,9 +288,12 @@ def _run(
         say(f"Written: {', '.join(map(str, written))}")
 
 
-def _conversation(asked: "PromptSession") -> "Iterator[tuple[PromptedMask, PixelPrompt]]":
+def _conversation(
+    asked: "PromptSession", request: _Request
+) -> "Iterator[tuple[PromptedMask, PixelPrompt]]":
     """Answer stdin line by line on stdout, as GeoJSON features; give the masks found."""
-    for feature, mask, pixels in asked.converse(sys.stdin):
+    told = asked.converse(sys.stdin, crs=request.crs, in_pixels=request.pixels)
+    for feature, mask, pixels in told:
         sys.stdout.write(json.dumps(feature) + "\n")
         sys.stdout.flush()
         if mask is not None and pixels is not None:

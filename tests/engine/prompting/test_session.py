@@ -220,6 +220,24 @@ def test_a_conversation_answers_line_by_line(fake, small):
     ]  # fmt: skip
 
 
+def test_coordinates_that_a_line_says_nothing_of_are_what_the_conversation_says(fake, small):
+    source, truth = small
+    utm = fake.to_map(30, 25)
+    lonlat = Transformer.from_crs(fake.utm, "EPSG:4326", always_xy=True).transform(*utm)
+    in_pixels = {"point": [30, 25]}
+    own = [{"point": utm, "crs": fake.utm}, {"point": [30, 25], "pixels": True}]
+    with SceneEmbeddings.open(source, fake.prompter()) as embeddings:
+        session = PromptSession(embeddings)
+        told = [
+            *session.converse(map(json.dumps, [in_pixels, *own]), in_pixels=True),
+            *session.converse(map(json.dumps, [{"point": lonlat}, *own]), crs=CRS.from_epsg(4326)),
+            *session.converse([json.dumps({"point": utm})]),
+        ]
+    assert len(told) == 7
+    for _, mask, _ in told:
+        assert mask.shape.symmetric_difference(truth).area < 1e-6 * truth.area
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -128,12 +128,20 @@ class PromptSession:
             )
         return replace(prompts, objects=tuple(kept))
 
-    def converse(self, lines: Iterable[str]) -> Iterator[Exchange]:
+    def converse(
+        self, lines: Iterable[str], *, crs: CRS | None = None, in_pixels: bool = False
+    ) -> Iterator[Exchange]:
         """Answer prompts that come as JSON, one a line, as they come.
 
         A line is an object with ``point``: [x, y], or ``points``: a list of them; ``exclude``: a
-        list of points; ``box``: [x0, y0, x1, y1]; ``polygon``: a GeoJSON geometry; ``crs`` (the
-        scene's if not said) or ``pixels``: true; ``id``. Empty lines are skipped.
+        list of points; ``box``: [x0, y0, x1, y1]; ``polygon``: a GeoJSON geometry; ``crs`` or
+        ``pixels``: true; ``id``. Empty lines are skipped.
+
+        Args:
+            lines: of JSON.
+            crs: of the coordinates of lines that say neither ``crs`` nor ``pixels``; None for the
+                scene's.
+            in_pixels: whether coordinates of such lines are column and row of the scene.
 
         Yields:
             For each line a GeoJSON feature, the mask and its prompt; where it cannot be answered,
@@ -144,8 +152,8 @@ class PromptSession:
                 continue
             started = time.perf_counter()
             try:
-                prompt, crs = _read_line(line, number, self.crs)
-                pixels = self._frame.to_pixels(prompt, crs)
+                prompt, own = _read_line(line, number, None if in_pixels else crs or self.crs)
+                pixels = self._frame.to_pixels(prompt, own)
                 mask = self._ask(pixels)
             except InputError as exc:
                 yield {"error": str(exc), "line": number}, None, None
@@ -240,7 +248,8 @@ class _Line(BaseModel):
     pixels: bool = False
 
 
-def _read_line(line: str, number: int, scene_crs: CRS) -> tuple[ObjectPrompt, CRS | None]:
+def _read_line(line: str, number: int, usual: CRS | None) -> tuple[ObjectPrompt, CRS | None]:
+    """Read a prompt and the CRS of its coordinates, ``usual`` if it says none; None is pixels."""
     try:
         said = _Line.model_validate(json.loads(line))
         outline_ = None if said.polygon is None else geojson_shape(said.polygon)
@@ -260,5 +269,5 @@ def _read_line(line: str, number: int, scene_crs: CRS) -> tuple[ObjectPrompt, CR
     outside = tuple(map(shapely.Point, said.exclude))
     box = None if said.box is None else box_of(said.box)
     name = str(number if said.id is None else said.id)
-    crs = None if said.pixels else parse_crs(said.crs) if said.crs else scene_crs
+    crs = None if said.pixels else parse_crs(said.crs) if said.crs else usual
     return ObjectPrompt(name, inside, outside, box, outline_), crs
