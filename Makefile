@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOMS := core geo io datasets losses metrics
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Packages are compiled at their first import; where this is set, that would be at every import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test lint bench docs clean
 .DEFAULT_GOAL := help
@@ -37,7 +39,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	OMP_NUM_THREADS=1 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824 $(BIN)/pytest -n 2 --cov --cov-report=
+	OMP_NUM_THREADS=1 MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824 $(BIN)/pytest -n 2 --reruns 1 --cov --cov-report=
 	@for room in $(ROOMS); do \
 	  printf '%-10s' $$room; \
 	  $(BIN)/coverage report --include="src/headframe/$$room/*" --format=total --fail-under=90 \

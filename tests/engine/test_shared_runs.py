@@ -64,13 +64,13 @@ def test_two_processes_do_each_run_once(runs, tmp_path):
     runs.before = lambda place: time.sleep(0.05)
 
     def work():
-        both.wait(60)
+        both.wait(300)
         rows = experiment([recipe("a"), recipe("b")], plan=PLAN, out=out)
         (tmp_path / str(os.getpid())).write_text(" ".join(f"{r.recipe}{r.runs}" for r in rows))
 
     processes = [start(work) for _ in range(2)]
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
         assert (tmp_path / str(process.pid)).read_text() == "a6 b6"
     done = runs.done()
@@ -90,7 +90,7 @@ def test_a_killed_comparison_repeats_no_finished_run(runs, tmp_path):
         experiment([recipe("a"), recipe("b")], plan=PLAN, out=out)
 
     process = start(work)
-    process.join(60)
+    process.join(300)
     assert process.exitcode == -signal.SIGKILL
     first = runs.done()
     assert (len(first), table(out)) == (3, {"a": 2, "b": 1})
@@ -107,17 +107,17 @@ def test_jobs_of_another_process_come_last_and_are_waited_for(tmp_path, caplog):
     def hold():
         for _ in share(["one"], out=tmp_path, name=str):
             holding.set()
-            release.wait(60)
+            release.wait(300)
 
     process = start(hold)
-    assert holding.wait(60)
+    assert holding.wait(300)
     seen = []
     for job in share(["one", "two", "three"], out=tmp_path, name=str):
         seen.append(job)
         if job == "three":
             assert process.is_alive()
             threading.Timer(2.0, release.set).start()
-    process.join(60)
+    process.join(300)
     assert seen == ["two", "three", "one"]
     assert "one: waiting for another process to end it." in caplog.text
 

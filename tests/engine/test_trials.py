@@ -8,6 +8,7 @@ import time
 import optuna
 import psutil
 import pytest
+from filelock import FileLock
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
@@ -90,11 +91,12 @@ def test_processes_make_exactly_n_trials_none_twice_and_take_over_the_dead(tmp_p
 
 
 def running(database):
-    try:
-        study = optuna.load_study(study_name="race", storage=f"sqlite:///{database}")
-    except Exception:  # noqa: BLE001 - its tables are being made
-        return []
-    rows = study.get_trials(states=(TrialState.RUNNING,))
+    with FileLock(f"{database}.lock"):  # Optuna makes missing tables: not while a worker does
+        try:
+            study = optuna.load_study(study_name="race", storage=f"sqlite:///{database}")
+        except KeyError:  # the study is not begun yet
+            return []
+        rows = study.get_trials(states=(TrialState.RUNNING,))
     return [row.number for row in rows if "owner" in row.user_attrs]
 
 

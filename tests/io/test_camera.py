@@ -1,3 +1,4 @@
+import threading
 import time
 
 import numpy as np
@@ -9,16 +10,15 @@ from headframe.io.video import VideoWriter
 
 
 class Counter:
-    """Frames of the numbers 0, 1, …; ``gap`` seconds between them."""
+    """Frames of the numbers 0, 1, …; ``error`` or the end after the last one."""
 
     name = "counter"
 
-    def __init__(self, frames, gap=0.0, error=None):
-        self.frames, self.gap, self.error = frames, gap, error
+    def __init__(self, frames, error=None):
+        self.frames, self.error = frames, error
         self.next, self.closed = 0, False
 
     def read(self):
-        time.sleep(self.gap)
         if self.next == self.frames:
             if self.error is not None:
                 raise self.error
@@ -30,34 +30,61 @@ class Counter:
         self.closed = True
 
 
+class Paced(Counter):
+    """Frames that come when the test lets them come."""
+
+    def __init__(self, frames):
+        super().__init__(frames)
+        self.let = threading.Semaphore(0)
+
+    def read(self):
+        assert self.let.acquire(timeout=60)
+        return super().read()
+
+    def come(self, count, newest):
+        """Let ``count`` frames come, and wait until they are there, the end too after the last."""
+        wanted = newest.came + count
+        for _ in range(count + (wanted == self.frames)):
+            self.let.release()
+        until = time.monotonic() + 60
+        while newest.came < wanted or (wanted == self.frames and not self.closed):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+
 def test_who_is_slow_misses_frames_and_never_lags():
-    feed = Counter(20, gap=0.01)
+    feed = Paced(20)
     seen = []
     with Newest(feed) as newest:
-        for frame in newest.frames():
-            assert frame.pixels[0, 0, 0] == frame.index
-            assert newest.came - frame.index <= 2
+        frames = newest.frames()
+        for count in (1, 5, 4, 7, 3):
+            feed.come(count, newest)
+            frame = next(frames)
+            assert frame.pixels[0, 0, 0] == frame.index == newest.came - 1
             seen.append(frame.index)
-            time.sleep(0.045)
-    assert seen == sorted(set(seen))
-    assert 3 <= len(seen) <= 8
-    assert seen[-1] == 19
-    assert newest.dropped == 20 - len(seen)
+        assert list(frames) == []
+    assert seen == [0, 5, 9, 16, 19]
+    assert newest.dropped == 15
     assert feed.closed
 
 
 def test_who_is_fast_sees_all():
-    with Newest(Counter(6, gap=0.02)) as newest:
-        assert [frame.index for frame in newest.frames()] == list(range(6))
+    feed = Paced(6)
+    with Newest(feed) as newest:
+        frames = newest.frames()
+        for number in range(6):
+            feed.come(1, newest)
+            assert next(frames).index == number
+        assert list(frames) == []
     assert newest.dropped == 0
 
 
 def test_stopping_closes_the_feed():
-    feed = Counter(10_000, gap=0.001)
+    feed = Counter(10**9)
     with Newest(feed) as newest:
         next(newest.frames())
     assert feed.closed
-    assert feed.next < 10_000
+    assert feed.next < 10**9
 
 
 def test_a_feed_that_fails():

@@ -62,6 +62,6 @@ def test_a_frame_that_fails_is_counted(clock):
 def test_real_clocks():
     meter = Meter(("read", "glue"), rest="glue")
     with meter.of("read"):
-        time.sleep(0.01)
-    assert meter.parts["read"].seconds >= 0.01
+        time.sleep(0.1)
+    assert meter.parts["read"].seconds >= 0.1
     assert meter.parts["read"].cpu_seconds < meter.parts["read"].seconds
