@@ -70,7 +70,21 @@ def learnt():
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
+    settled(net, images, targets)
     return net, images, targets, sums
+
+
+def settled(net, images, targets):
+    """Bring the running statistics up to the weights: after few steps they lag behind."""
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(10):
+            net(images, targets)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 @pytest.fixture
@@ -85,12 +99,6 @@ def test_it_learns(learnt):
 
 def test_it_finds_what_it_learnt_in_the_pixels_of_the_photograph(net, learnt):
     _, images, targets, _ = learnt
-    for module in net.modules():  # few steps: their running statistics lag behind
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.5
-    with torch.no_grad():
-        for _ in range(10):
-            net(images, targets)
     overlaps = []
     for found, target in zip(net.detect(images), targets, strict=True):
         assert found.size == (64, 96)

@@ -68,7 +68,9 @@ class ViTEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed pixels (N, C, H, W), sides multiples of the patch; (N, 256, h, w)."""
-        hidden = self.patch_embed(pixels).permute(0, 2, 3, 1)  # (N, h, w, width)
+        # oneDNN 3.13 gets 16 x 16 kernels of 4, 6, 8 and more bands wrong in bf16 where AMX is.
+        with torch.autocast(pixels.device.type, enabled=False):
+            hidden = self.patch_embed(pixels.float()).permute(0, 2, 3, 1)  # (N, h, w, width)
         height, width = hidden.shape[1:3]
         hidden = hidden + resize_table(self.pos_embed, (height, width))
         for layer in self.layers:
