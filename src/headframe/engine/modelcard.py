@@ -71,8 +71,8 @@ def _use(spec: ModelSpec) -> str:
         objects = " and ".join(spec.classes.names[1:])
         return f"""Outlines what it is pointed at in {seen}; it was shown {objects}. Use it with
 
-    headframe prompt SCENE.tif --point X Y --model {spec.name} --out outlines.gpkg
     headframe refine SCENES --polygons COARSE.kml --model {spec.name} --out refined.gpkg
+    headframe prompt SCENE.tif --box X0 Y0 X1 Y1 --model {spec.name} --out outlines.gpkg
 """
     classes = ", ".join(f"{c.index} {c.name}" for c in spec.classes.classes)
     return f"""Maps {classes} from {seen}. Use it with
