@@ -54,7 +54,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         BundleError: truncated, corrupted, or holding more than tensors and plain values.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such checkpoint.")
+        raise MissingFileError(f"{path}: no such checkpoint. Check the path.")
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles that torch then refuses
             value = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one place
