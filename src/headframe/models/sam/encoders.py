@@ -5,6 +5,7 @@ W / stride). Blocks come from transformers and timm; here is what those leave ou
 size, and the two changes that MobileSAM and LiteMedSAM made to TinyViT.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -69,8 +70,10 @@ class ViTEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed pixels (N, C, H, W), sides multiples of the patch; (N, 256, h, w)."""
         # oneDNN 3.13 gets 16 x 16 kernels of 4, 6, 8 and more bands wrong in bf16 where AMX is.
-        with torch.autocast(pixels.device.type, enabled=False):
-            hidden = self.patch_embed(pixels.float()).permute(0, 2, 3, 1)  # (N, h, w, width)
+        on_cpu = pixels.device.type == "cpu"
+        with torch.autocast("cpu", enabled=False) if on_cpu else nullcontext():
+            embedded = self.patch_embed(pixels.to(self.patch_embed.weight.dtype))
+        hidden = embedded.permute(0, 2, 3, 1)  # (N, h, w, width)
         height, width = hidden.shape[1:3]
         hidden = hidden + resize_table(self.pos_embed, (height, width))
         for layer in self.layers:
