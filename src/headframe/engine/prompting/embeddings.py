@@ -17,6 +17,7 @@ from torch import Tensor
 
 from headframe.core.errors import InputError
 from headframe.core.progress import SILENT, Progress
+from headframe.engine.allocator import keep_freed_memory
 from headframe.engine.mapping.resume import file_facts
 from headframe.engine.prompting.cache import LIMIT_BYTES, CachedTile, EmbeddingCache
 from headframe.engine.prompting.prompter import Prompter
@@ -133,6 +134,7 @@ class SceneEmbeddings:
         cache: CacheOptions | None = None,
     ) -> Self:
         """Open a scene for a network; errors as ``io.scene.open_scene``."""
+        keep_freed_memory()  # each answer frees and wants the same blocks
         scene = prompter.open(source, options or SceneOptions())
         with ExitStack() as on_failure:
             on_failure.callback(scene.close)

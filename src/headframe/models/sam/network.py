@@ -27,6 +27,7 @@ from headframe.models.sam.encoders import (
     ViTEncoder,
     ViTSize,
 )
+from headframe.models.sam.maskdecoder import draw_masks
 from headframe.models.sam.positions import centres
 
 _IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
@@ -171,52 +172,20 @@ class Sam(nn.Module):
             Logits (B, M, 4h, 4w) and predicted IoU (B, M); M is 3 with ``multimask``, else 1.
         """
         sparse, dense = self.embed_prompts(prompts, embedding, tokens=tokens)
-        count = dense.shape[0]
-        height, width = embedding.shape[-2:]
+        given = (self.decoder.iou_token.weight, self.decoder.mask_tokens.weight)
+        outputs = torch.cat(given).expand(dense.shape[0], -1, -1)  # (B, 5, 256)
+        asked = outputs if sparse is None else torch.cat([outputs, sparse], dim=1)
         alike = embedding.shape[0] == 1 and (prompts is None or prompts.masks is None)
-        if sparse is not None and count > 1 and alike:
-            return self._decode_alike(embedding + dense[:1], sparse, multimask=multimask)
-        masks, quality = self.decoder(
-            image_embeddings=embedding.expand(count, -1, -1, -1),
-            image_positional_embeddings=self.image_positions(embedding).expand(count, -1, -1, -1),
-            sparse_prompt_embeddings=None if sparse is None else sparse[:, None],
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
+        chosen = range(1, self.decoder.num_mask_tokens) if multimask else range(1)
+        heads = self.decoder.output_hypernetworks_mlps
+        masks, found = draw_masks(
+            self.decoder,
+            embedding + (dense[:1] if alike else dense),
+            self.image_positions(embedding),
+            asked,
+            heads=[(1 + number, heads[number]) for number in chosen],
         )
-        return masks.view(count, -1, 4 * height, 4 * width), quality.view(count, -1)
-
-    def _decode_alike(
-        self, image: Tensor, sparse: Tensor, *, multimask: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Decode B prompts without masks of one image; what transformers' decoder gives.
-
-        That repeats the image B times first; here its first projections are made once, which
-        saves a fifth of the time for eight prompts.
-
-        Args:
-            image: (1, 256, h, w), embedding with the embedding of "no mask".
-            sparse: (B, T, 256).
-            multimask: as for ``decode``.
-        """
-        decoder, count = self.decoder, sparse.shape[0]
-        height, width = image.shape[-2:]
-        outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([outputs.expand(count, -1, -1), sparse], dim=1)
-        found, mixed = decoder.transformer(
-            point_embeddings=tokens[:, None],  # (B, 1, 5 + T, 256)
-            image_embeddings=image,
-            image_positional_embeddings=self.image_positions(image),
-            attention_similarity=None,
-        )
-        features = mixed.transpose(2, 3).reshape(count, -1, height, width)
-        features = decoder.upscale_layer_norm(decoder.upscale_conv1(features))
-        features = decoder.activation(decoder.upscale_conv2(decoder.activation(features)))
-        chosen = range(1, decoder.num_mask_tokens) if multimask else range(1)
-        heads = decoder.output_hypernetworks_mlps
-        weights = torch.stack([heads[i](found[:, 0, 1 + i]) for i in chosen], dim=1)  # (B, M, 32)
-        masks = weights @ features.flatten(2)  # (B, M, 4h * 4w)
-        quality = decoder.iou_prediction_head(found[:, 0, 0])[:, list(chosen)]
-        return masks.view(count, -1, 4 * height, 4 * width), quality
+        return masks, self.decoder.iou_prediction_head(found[:, 0])[:, list(chosen)]
 
     def embed_prompts(
         self, prompts: Prompts | None, embedding: Tensor, *, tokens: Tensor | None = None

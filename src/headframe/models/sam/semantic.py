@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from headframe.core.errors import RecipeError
 from headframe.models.inflate import RGB
+from headframe.models.sam.maskdecoder import draw_masks
 from headframe.models.sam.network import Sam, build_sam
 from headframe.models.sam.peft import adapt
 
@@ -128,34 +129,20 @@ class SamSeg(nn.Module):
             Logits (N, K, H, W), from those at (4h, 4w) by bilinear interpolation.
         """
         count, _, rows, cols = embedding.shape
-        tokens = torch.cat([self.sam.decoder.iou_token.weight, self.tokens])
+        tokens = torch.cat([self.sam.decoder.iou_token.weight, self.tokens])  # (1 + K, 256)
         _, dense = self.sam.embed_prompts(None, embedding)
-        found, mixed = self.sam.decoder.transformer(
-            point_embeddings=tokens.expand(count, 1, -1, -1),  # (N, 1, 1 + K, 256)
-            image_embeddings=embedding + dense,
-            image_positional_embeddings=self.sam.image_positions(embedding).expand(
-                count, -1, -1, -1
-            ),
-            attention_similarity=None,
+        logits, _ = draw_masks(
+            self.sam.decoder,
+            embedding + dense,
+            self.sam.image_positions(embedding),
+            tokens.expand(count, -1, -1),
+            heads=[(1 + index, head) for index, head in enumerate(self.heads)],
         )
-        features = mixed.transpose(2, 3).reshape(count, -1, rows, cols)
-        features = self._upscaled(features)  # (N, 32, 4h, 4w)
-        weights = torch.stack(
-            [head(found[:, 0, 1 + index]) for index, head in enumerate(self.heads)], dim=1
-        )  # (N, K, 32)
-        logits = torch.einsum("nkc,nchw->nkhw", weights, features)
         side = self.sam.stride * self.reduce
         full = functional.interpolate(
             logits, size=(rows * side, cols * side), mode="bilinear", align_corners=False
         )
         return full[..., : size[0], : size[1]]
-
-    def _upscaled(self, features: Tensor) -> Tensor:
-        """SAM's two transposed convolutions: (N, 256, h, w) to (N, 32, 4h, 4w)."""
-        decoder = self.sam.decoder
-        twice = decoder.upscale_layer_norm(decoder.upscale_conv1(features))
-        fourfold: Tensor = decoder.activation(decoder.upscale_conv2(decoder.activation(twice)))
-        return fourfold
 
 
 def _take_outputs(decoder: nn.Module) -> tuple[Tensor, nn.ModuleList]:
