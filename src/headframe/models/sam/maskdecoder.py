@@ -47,7 +47,8 @@ def draw_masks(
     places = positions.flatten(2).transpose(1, 2)  # (1, h * w, 256)
     found, cells = attend_both_ways(decoder.transformer, tokens, cells, places)
     weights = torch.stack([head(found[:, number]) for number, head in heads], dim=1)
-    return _drawn(decoder, cells, weights, (height, width)), found
+    each = zip(cells.split(1), weights.split(1), strict=True)  # one at a time: it is large
+    return torch.cat([_drawn(decoder, *own, (height, width)) for own in each]), found
 
 
 def attend_both_ways(
@@ -189,5 +190,5 @@ def _quartered(convolution: nn.ConvTranspose2d, cells: Tensor) -> Tensor:
     """Turn each of (B, L, C) into 2 x 2 cells, row by row: (B, L * 4, c)."""
     assert convolution.bias is not None  # transformers builds it so
     matrix = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * c, C)
-    parts = functional.linear(cells, matrix) + convolution.bias.repeat(4)
+    parts = functional.linear(cells, matrix).add_(convolution.bias.repeat(4))
     return parts.view(len(cells), -1, convolution.out_channels)
