@@ -47,8 +47,11 @@ def draw_masks(
     places = positions.flatten(2).transpose(1, 2)  # (1, h * w, 256)
     found, cells = attend_both_ways(decoder.transformer, tokens, cells, places)
     weights = torch.stack([head(found[:, number]) for number, head in heads], dim=1)
-    each = zip(cells.split(1), weights.split(1), strict=True)  # one at a time: it is large
-    return torch.cat([_drawn(decoder, *own, (height, width)) for own in each]), found
+    masks = [  # one object at a time: what is drawn on is large
+        _drawn(decoder, own[None], weight[None], (height, width))
+        for own, weight in zip(cells, weights, strict=True)
+    ]
+    return torch.cat(masks), found
 
 
 def attend_both_ways(
