@@ -14,8 +14,9 @@ SMALLEST = {
     **{
         name: {"encoder": "tf_efficientnet_lite0"}
         for name in BUILDERS
-        if not name.startswith(("mineseg", "sam-"))
+        if not name.startswith(("mineseg", "procanet", "sam-"))
     },
+    "procanet": {"width": 8},
     "minesegsat-b0": {},
     "sam-tiny": {"peft": "full"},
 }

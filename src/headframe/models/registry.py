@@ -12,6 +12,7 @@ from torch import nn
 
 from headframe.core.errors import RecipeError, UnknownNameError
 from headframe.models.inflate import RGB
+from headframe.models.procanet import build_procanet
 from headframe.models.segmenter import build_segmenter
 from headframe.models.trainable import trained_names
 
@@ -131,6 +132,13 @@ BUILDERS: dict[str, Architecture] = {
     "minesegsat-b0": _minesegsat("b0", "MineSegSAT at MiT-B0's size, for a CPU"),
     "minesegsat-b1": _minesegsat("b1", "MineSegSAT at MiT-B1's size"),
     "minesegsat-b3": _minesegsat("b3", "MineSegSAT as published"),
+    "procanet": Architecture(
+        build=build_procanet,
+        source="ProCANet (papers/003, methods 5.2)",
+        description="two encoders that attend to themselves and to each other; floods",
+        bands=(*RGB, "nir"),
+        stride=16,
+    ),
     "sam-litemedsam": _sam("litemedsam", "LiteMedSAM", "SAM on TinyViT, with class tokens"),
     "sam-mobile": _sam("mobile", "Zhang et al. 2023", "MobileSAM with class tokens"),
     "sam-vit-b": _sam("vit_b", _SAM, "SAM on ViT-B with class tokens"),
