@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import shapely
 
-from headframe.core.classmap import label_class_map
+from headframe.core.classmap import IGNORE_INDEX, label_class_map
 from headframe.core.errors import DatasetError, FormatError, MissingFileError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import DEFAULT_SENSOR, Chip
@@ -29,12 +29,15 @@ from headframe.datasets.layout import (
     sidecar,
 )
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
+from headframe.datasets.pixels import ChipHeader
 from headframe.datasets.provenance import (
     POLYGONS_NAME,
     count_provenance,
     read_provenance,
     told,
 )
+from headframe.datasets.sen1floods11 import BANDS as FLOOD_BANDS
+from headframe.datasets.sen1floods11 import flood_manifest
 from headframe.datasets.splits import overlapping
 
 MAPPING_NAME = "filename_mapping.csv"
@@ -117,6 +120,8 @@ def check_dataset(
     expected = None if expect is None else get_inventory(expect)
     layout = find_layout(root)
     manifest = read_manifest(root) if (root / MANIFEST_NAME).is_file() else None
+    if manifest is None and layout.kind == "floods":
+        manifest = flood_manifest(root, layout.parts[0].root)
     files = [files for part in layout.parts for files in find_files(part)]
     seen = _Seen()
     findings = list(_journal(root))
@@ -145,7 +150,7 @@ def check_dataset(
     return CheckReport(
         chips=len(images),
         sites=len({one.site for one in images}),
-        findings=tuple(findings),
+        findings=tuple(dict.fromkeys(findings)),
         inventory=None if inventory is None else inventory.name,
         polygons=polygons,
     )
@@ -222,21 +227,30 @@ def _check_image(
     digest = _digest(raw, valid)
     if digest is not None:
         seen.digests[digest].append(files)
-    if files.label is None:
-        return
+    if files.label is not None:
+        yield from _check_label(files.label, header, manifest, root, seen)
+
+
+def _check_label(
+    path: Path, header: ChipHeader, manifest: Manifest, root: Path, seen: _Seen
+) -> Iterator[Finding]:
+    where = _short(path, root)
     try:
-        label = read_label(files.label, manifest)
+        label = read_label(path, manifest)
     except (FormatError, MissingFileError) as exc:
-        yield Finding("labels", "error", _short(files.label, root), str(exc))
+        yield Finding("labels", "error", where, str(exc))
         return
     if label.shape != header.shape[1:]:
         text = f"label is {label.shape[0]} x {label.shape[1]}, image {header.shape[1:]}"
-        yield Finding("size", "error", where, text)
-    if manifest.labels == "index" and bool((label == 255).any()):
-        text = "holds 255; nodata belongs into a sidecar under valid/"
-        yield Finding("labels", "error", _short(files.label, root), text)
+        yield Finding("size", "error", _short(header.path, root), text)
     if manifest.labels == "bits":
-        seen.components.add(label.astype(np.uint16, copy=False), _short(files.label, root))
+        seen.components.add(label.astype(np.uint16, copy=False), where)
+    elif bool((label == IGNORE_INDEX).all()):
+        text = "every pixel is ignored; the chip counts nowhere"
+        yield Finding("labels", "warning", where, text)
+    if manifest.labels == "index" and bool((label == IGNORE_INDEX).any()):
+        text = "holds 255; nodata belongs into a sidecar under valid/"
+        yield Finding("labels", "error", where, text)
 
 
 def _check_bands(seen: _Seen, manifest: Manifest | None) -> Iterator[Finding]:
@@ -245,12 +259,13 @@ def _check_bands(seen: _Seen, manifest: Manifest | None) -> Iterator[Finding]:
     usual = Counter(seen.bands.values()).most_common(1)[0][0]
     wanted = usual if manifest is None else len(manifest.bands)
     for where, count in seen.bands.items():
-        if count != wanted:
-            yield Finding("bands", "error", where, f"has {count} bands, not {wanted}")
+        own = len(FLOOD_BANDS.get(Path(where).parent.name, ())) or wanted
+        if count != own:
+            yield Finding("bands", "error", where, f"has {count} bands, not {own}")
 
 
 def _split_lookup(layout: Layout, manifest: Manifest | None) -> "_Splits":
-    named = manifest.splits if manifest is not None and layout.kind == "raw" else {}
+    named = manifest.splits if manifest is not None and layout.names_splits else {}
     return _Splits({name: split for split, names in named.items() for name in names})
 
 
@@ -371,7 +386,7 @@ def _check_manifest(
     layout: Layout, manifest: Manifest | None, files: Sequence[Files]
 ) -> Iterator[Finding]:
     """The splits that dataset.json names are those of the folders."""
-    if manifest is None or not manifest.splits or layout.kind == "raw":
+    if manifest is None or not manifest.splits or layout.names_splits:
         return
     for split in sorted({p.split for p in layout.parts if p.split} | manifest.splits.keys()):
         have = {one.site for one in files if one.part.split == split}

@@ -37,6 +37,7 @@ from headframe.datasets.layout import (
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
 from headframe.datasets.minesegsat import TILE_SENSOR, tile_manifest
 from headframe.datasets.pixels import ChipHeader, PixelRules, name_bands, read_mask
+from headframe.datasets.sen1floods11 import flood_chips, flood_manifest, flood_sensor
 from headframe.datasets.splits import group_sites
 
 UNUSED = "unused"
@@ -193,6 +194,8 @@ class ChipDataset:
         if missing.all():
             self._tell(chip, f"{chip.image}: every pixel is nodata.")
         label = as_target(stored, self.manifest, target)
+        if bool((label == IGNORE_INDEX).all()) and not missing.all():
+            self._tell(chip, f"{chip.label}: every pixel is ignored.")
         label[missing] = IGNORE_INDEX
         components = self.manifest.labels == "bits"
         bits = stored.astype(np.uint16, copy=False) if components else None
@@ -229,9 +232,10 @@ def open_dataset(
     Args:
         path: folder with ``<split>/images/<site>/``, ``val`` and ``test`` beside ``train`` or
             inside it; or with ``images/<site>/*.tif`` and ``masks|labels/<site>/*.tif|png``; or
-            with ``dataset_splits.csv`` as MineSegSAT has it (see ``datasets.minesegsat``).
+            with ``dataset_splits.csv`` as MineSegSAT has it (see ``datasets.minesegsat``); or
+            Sen1Floods11 (see ``datasets.sen1floods11``).
         sensor: sensor of a folder without ``dataset.json``; sentinel-2-l1c if not said, of a
-            MineSegSAT set sentinel-2-l2a.
+            MineSegSAT set sentinel-2-l2a, of Sen1Floods11 all that every chip has.
         bands: bands in file order, for such a folder whose files do not name theirs.
 
     Raises:
@@ -245,6 +249,8 @@ def open_dataset(
             f"{layout.root}: moving chips between splits was interrupted. "
             f"Finish it by running `headframe dataset split {layout.root}` again."
         )
+    if layout.kind == "floods":
+        return _open_floods(layout, sensor)
     chips = _pairs(layout)
     if (layout.root / MANIFEST_NAME).is_file():
         manifest = read_manifest(layout.root)
@@ -254,10 +260,40 @@ def open_dataset(
         manifest = _guess_manifest(chips, sensor, bands)
     if layout.kind == "raw":
         chips = _with_splits(chips, manifest)
-    if manifest.unused:
-        spare = set(manifest.unused)
-        chips = tuple(replace(c, split=UNUSED) if c.key in spare else c for c in chips)
-    return ChipDataset(layout, chips, manifest)
+    return ChipDataset(layout, _unused(chips, manifest), manifest)
+
+
+def _open_floods(layout: Layout, sensor: str | None) -> ChipDataset:
+    """Open Sen1Floods11, for the sensor that is wanted, that dataset.json names, or for all."""
+    hand = layout.parts[0].root
+    found = flood_chips(hand)
+    known = (layout.root / MANIFEST_NAME).is_file()
+    own = read_manifest(layout.root) if known else None
+    chosen = flood_sensor(found, hand, sensor or (None if own is None else own.sensor))
+    manifest = own
+    if manifest is None or manifest.sensor != chosen:
+        manifest = flood_manifest(layout.root, hand, chosen)
+    pairs = [(chip, chip.image(chosen)) for chip in found]
+    chips = tuple(
+        Chip(chip.event, None, image, chip.label, None)
+        for chip, image in pairs
+        if image is not None and chip.label is not None
+    )
+    if len(chips) < len(found):
+        _LOG.warning(
+            "%s: %d of %d chips lack a label or an image of %s and are skipped.",
+            hand,
+            len(found) - len(chips),
+            len(found),
+            chosen,
+        )
+    return ChipDataset(layout, _unused(_with_splits(chips, manifest), manifest), manifest)
+
+
+def _unused(chips: tuple[Chip, ...], manifest: Manifest) -> tuple[Chip, ...]:
+    """Mark the chips that the manifest keeps out of every split."""
+    spare = set(manifest.unused)
+    return tuple(replace(c, split=UNUSED) if c.key in spare else c for c in chips)
 
 
 def _pairs(layout: Layout) -> tuple[Chip, ...]:

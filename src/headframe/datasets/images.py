@@ -1,4 +1,4 @@
-"""A chip's image: one raster, or a folder of band files."""
+"""A chip's image: one raster, a folder of band files, or a raster a sensor."""
 
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from headframe.datasets.pixels import (
     read_pixels,
     read_stored,
 )
+from headframe.datasets.sen1floods11 import is_flood_image, read_flood
 
 
 def image_header(path: Path) -> ChipHeader:
@@ -27,15 +28,23 @@ def image_header(path: Path) -> ChipHeader:
 
 
 def image_pixels(path: Path, rules: PixelRules) -> ChipPixels:
-    """Read an image in the physical unit; errors as ``pixels.read_pixels`` and ``read_tile``."""
-    return read_tile(path, rules) if path.is_dir() else read_pixels(path, rules)
+    """Read an image in the physical unit.
+
+    Errors are those of ``pixels.read_pixels``, ``minesegsat.read_tile`` and
+    ``sen1floods11.read_flood``.
+    """
+    if path.is_dir():
+        return read_tile(path, rules)
+    return read_flood(path, rules) if is_flood_image(path) else read_pixels(path, rules)
 
 
 def image_stored(
     path: Path,
 ) -> tuple[ChipHeader, npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
     """Read an image for checks: header, values (C, H, W) and where they are data (H, W)."""
-    return read_tile_stored(path) if path.is_dir() else read_stored(path)
+    if path.is_dir():
+        return read_tile_stored(path)
+    return read_stored(path, blank=is_flood_image(path))
 
 
 def image_bytes(path: Path) -> int:

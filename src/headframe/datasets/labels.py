@@ -47,15 +47,16 @@ def read_label(path: Path, manifest: Manifest) -> StoredLabel:
         return read_bits(path).values
     if path.suffix.lower() == ".png" and manifest.labels == "index":
         return read_label_png(path, manifest.class_map).copy()
-    values = read_mask(path)
-    top = 1 if manifest.labels == "mask" else len(manifest.classes) - 1
+    values = read_mask(path, signed=manifest.labels == "signed-mask")
+    masks = manifest.labels in ("mask", "signed-mask")
+    top = 1 if masks else len(manifest.classes) - 1
     alien = np.setdiff1d(values, [*range(top + 1), IGNORE_INDEX])
     if alien.size:
         raise FormatError(
             f"{path}: value {alien[0]} is no class; it may hold 0 to {top}. "
             "Correct the label or the class map in dataset.json."
         )
-    if manifest.labels == "mask":
+    if masks:
         return np.where(values == 1, np.uint8(_MASK_TARGET), values)
     return values
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from headframe.core.errors import DatasetError, MissingFileError, UnsafeFileError
+from headframe.datasets.sen1floods11 import flood_chips, hand_folder
 from headframe.io.files import write_text
 
 SPLITS = ("train", "val", "test")
@@ -59,14 +60,20 @@ class Layout:
 
     Attributes:
         root: the data set's folder.
-        kind: ``split`` (``<split>/images/<site>/``), ``raw`` (``images/<site>/``) or ``tiles``
-            (folders of band files, listed in ``dataset_splits.csv``).
+        kind: ``split`` (``<split>/images/<site>/``), ``raw`` (``images/<site>/``), ``tiles``
+            (folders of band files, listed in ``dataset_splits.csv``) or ``floods`` (as
+            Sen1Floods11 has it).
         parts: non-empty; splits in the order train, val, test.
     """
 
     root: Path
-    kind: Literal["split", "raw", "tiles"]
+    kind: Literal["split", "raw", "tiles", "floods"]
     parts: tuple[Part, ...]
+
+    @property
+    def names_splits(self) -> bool:
+        """Whether splits are named in ``dataset.json``, not told by where files lie."""
+        return self.kind in ("raw", "floods")
 
     def home(self, split: str) -> Path:
         """Folder of ``split``, also where it does not exist yet.
@@ -119,7 +126,7 @@ def find_layout(root: Path) -> Layout:
     Raises:
         MissingFileError: no such folder.
         DatasetError: neither ``<split>/images`` nor ``images`` with ``masks`` or ``labels``, nor
-            a list of tiles.
+            a list of tiles, nor Sen1Floods11's folders.
         UnsafeFileError: as ``tile_rows``.
     """
     if not root.is_dir():
@@ -135,6 +142,9 @@ def find_layout(root: Path) -> Layout:
         return Layout(root, "split", tuple(parts))
     if (root / IMAGES).is_dir() and Part(None, root).labels is not None:
         return Layout(root, "raw", (Part(None, root),))
+    hand = hand_folder(root)
+    if hand is not None:
+        return Layout(root, "floods", (Part(None, hand),))
     raise DatasetError(
         f"{root}: no data set here; expected train/images/<site>/ and train/labels/<site>/, or "
         "images/<site>/ and masks/<site>/. Make one with `headframe label`."
@@ -144,10 +154,17 @@ def find_layout(root: Path) -> Layout:
 def find_files(part: Part) -> Iterator[Files]:
     """List what lies in one part, by site and stem in sorted order.
 
-    Files straight under ``images`` are their own sites, named by their stems.
+    A chip of Sen1Floods11 comes once for every image that it has. Files straight under ``images``
+    are their own sites, named by their stems.
     """
     if (part.root / TILE_TABLE).is_file():
         yield from _tiles_of(part)
+        return
+    if hand_folder(part.root) == part.root:
+        for chip in flood_chips(part.root):
+            for image in chip.images.values() or (None,):
+                stem = chip.name if image is None else image.stem
+                yield Files(part, chip.event, stem, image, chip.label)
         return
     images = _by_stem(part.images, IMAGE_SUFFIXES)
     labels = _by_stem(part.labels, LABEL_SUFFIXES) if part.labels else {}

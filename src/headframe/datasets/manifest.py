@@ -114,8 +114,9 @@ class Manifest(_Strict):
         bands: common names in the order of the chips' bands.
         gsd_m: ground sample distance, metres.
         classes: class map of the labels (a ``ClassMap`` is taken too).
-        labels: ``index`` (0 background, 1 cloud, 2 target), ``mask`` (1 = target) or ``bits``
-            (masks of mine components; ``classes`` are then background and the ten).
+        labels: ``index`` (0 background, 1 cloud, 2 target), ``mask`` (1 = target),
+            ``signed-mask`` (the same, and -1 is ignored) or ``bits`` (masks of mine components;
+            ``classes`` are then background and the ten).
         scale: physical unit per stored number, where it is not the sensor's; of joint sensors
             by name, or one number for the bands of light.
         offset: physical value of stored number 0, likewise.
@@ -134,7 +135,7 @@ class Manifest(_Strict):
     bands: tuple[str, ...]
     gsd_m: Annotated[float, Field(gt=0)]
     classes: tuple[ClassEntry, ...]
-    labels: Literal["index", "mask", "bits"] = "index"
+    labels: Literal["index", "mask", "signed-mask", "bits"] = "index"
     scale: float | dict[str, float] | None = None
     offset: float | dict[str, float] | None = None
     preset: str | None = None

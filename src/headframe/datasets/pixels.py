@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform as warp_points
 
 from headframe.core.bands import identify_band, match_bands
+from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import BandError, FormatError, MissingFileError, UnitError
 from headframe.core.sensors import Sensor
 from headframe.datasets.manifest import Manifest
@@ -59,10 +60,12 @@ class PixelRules:
     Attributes:
         sensor: whose bands, scale and nodata number apply.
         manifest: bands in order, and a scale or offset of its own.
+        blank: the file's nodata number in one band is data; only in all of them it is none.
     """
 
     sensor: Sensor
     manifest: Manifest
+    blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ def read_pixels(path: Path, rules: PixelRules) -> ChipPixels:
         channels, places = _order(header, rules)
         indexes = [i + 1 for i in places]
         raw = source.read(indexes)
-        valid = (source.read_masks(indexes) > 0).all(axis=0)
+        masks = source.read_masks(indexes) > 0
+        valid = masks.any(axis=0) if rules.blank else masks.all(axis=0)
         flags = [source.mask_flag_enums[i - 1] for i in indexes]
         tags = [
             _Tags(source.scales[i - 1], source.offsets[i - 1], tagged_unit(source, i))
@@ -149,8 +153,14 @@ def read_pixels(path: Path, rules: PixelRules) -> ChipPixels:
     return ChipPixels(values, header.geobox)
 
 
-def read_stored(path: Path) -> tuple[ChipHeader, npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+def read_stored(
+    path: Path, *, blank: bool = False
+) -> tuple[ChipHeader, npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
     """Read every band as stored.
+
+    Args:
+        path: the file.
+        blank: as in ``PixelRules``.
 
     Returns:
         Header, stored numbers (C, H, W) and a mask (H, W), True where all bands have data.
@@ -161,12 +171,18 @@ def read_stored(path: Path) -> tuple[ChipHeader, npt.NDArray[np.generic], npt.ND
     """
     with _Opened(path) as source:
         raw = source.read()
-        valid = (source.read_masks() > 0).all(axis=0) & np.isfinite(raw).all(axis=0)
+        masks = source.read_masks() > 0
+        valid = masks.any(axis=0) if blank else masks.all(axis=0)
+        valid &= np.isfinite(raw).all(axis=0)
         return _header(source, path), raw, valid
 
 
-def read_mask(path: Path) -> npt.NDArray[np.uint8]:
+def read_mask(path: Path, *, signed: bool = False) -> npt.NDArray[np.uint8]:
     """Read a one-band mask, raster or grey PNG, as (H, W) uint8.
+
+    Args:
+        path: the file.
+        signed: -1 is stored where a pixel is ignored; it comes back as 255.
 
     Raises:
         MissingFileError: no such file.
@@ -176,6 +192,8 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
         return _read_png(path)
     with _Opened(path) as source:
         values = source.read(1)
+    if signed:
+        values = np.where(values == -1, IGNORE_INDEX, values)
     with np.errstate(invalid="ignore"):
         whole = values.astype(np.uint8)
     if not np.array_equal(whole, values):

@@ -92,7 +92,7 @@ def resplit(root: Path, options: SplitOptions, *, progress: Progress = SILENT) -
     unused = tuple(f"{c.site}/{stems[c.image]}" for c in dataset.chips() if c.image in spare)
     manifest = manifest.model_copy(update={"unused": tuple(sorted(unused))})
     moves: dict[str, str] = {}
-    if dataset.layout.kind == "raw":
+    if dataset.layout.names_splits:
         write_manifest(root, manifest)
     elif dataset.layout.kind == "tiles":
         _retable(dataset, place, spare)
@@ -269,7 +269,7 @@ def _manifest(
     options: SplitOptions,
 ) -> Manifest:
     splits: dict[str, dict[str, None]] = {split: {} for split in SPLITS}
-    by_chip = dataset.layout.kind == "raw" and options.as_paper
+    by_chip = dataset.layout.names_splits and options.as_paper
     for chip in _fixed_order(dataset.chips()):
         name = f"{chip.site}/{stems[chip.image]}" if by_chip else chip.site
         splits[place[chip.image]][name] = None

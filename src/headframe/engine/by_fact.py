@@ -113,7 +113,7 @@ def compare_by_fact(
         UnknownNameError: no site has such a fact.
         DatasetError: fewer than two values, or a value that can nowhere be trained and tested.
     """
-    dataset = open_dataset(Path(recipe.data.dataset))
+    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     lab = _Lab(recipe, plan, out, hardware, progress)
     facts = dataset.manifest.sites
     values = _values(dataset, recipe, fact)

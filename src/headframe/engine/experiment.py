@@ -161,7 +161,7 @@ def run_once(
     found = _finished(recipe, folder)
     if found is not None:
         return found
-    dataset = open_dataset(Path(recipe.data.dataset))
+    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     _test_parts(dataset, recipe)  # before hours of training
     if recipe.model.architecture == TREES:
         record = _trees(recipe, dataset)

@@ -74,6 +74,10 @@ class DataSection(_Section):
     """The data set and what is read of it."""
 
     dataset: str = Field(default="", description="folder of the data set; may come from --dataset")
+    sensor: str | None = Field(
+        default=None,
+        description="of a folder without dataset.json, e.g. sentinel-1-grd of Sen1Floods11",
+    )
     bands: tuple[str, ...] = Field(
         default=("red", "green", "blue"),
         min_length=1,

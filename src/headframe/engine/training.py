@@ -120,7 +120,7 @@ def train(
     _claim(recipe, out, resume=resume)
     if (out / RESULT).is_file():
         return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
-    dataset = open_dataset(Path(recipe.data.dataset))
+    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     parts = choose_parts(dataset, recipe.data)
     if watch is not None and watch.part == "test":
         parts = replace(parts, validation=parts.test)

@@ -189,7 +189,7 @@ def _objective(recipe: Recipe, *, as_paper: bool) -> _Objective:
     Raises:
         DatasetError: there is none.
     """
-    dataset = open_dataset(Path(recipe.data.dataset))
+    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     parts = choose_parts(dataset, recipe.data)
     fold = recipe.data.fold
     if as_paper and fold is not None:
