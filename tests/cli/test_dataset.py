@@ -68,3 +68,16 @@ def test_a_planted_leak_exits_2(root, capsys):
 def test_bad_fractions_are_one_line(root, capsys):
     assert run("dataset", "split", root, "--fractions", "0.5", "0.5", "0.5") == 2
     assert "sum to 1" in capsys.readouterr().err
+
+
+def test_coarsen(root, tmp_path, capsys):
+    words = ("--buffer-m", "20", "--simplify-m", "0", "--shift-m", "0")
+    assert run("dataset", "coarsen", root, "--out", tmp_path / "wide", *words, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chips"] == told["polygons"] == told["coarse"] == 4
+    assert told["coarse_share"] > told["fine_share"] > 0
+    assert run("dataset", "coarsen", root, "--out", tmp_path / "other", *words) == 0
+    assert "4 outlines made 4" in capsys.readouterr().out
+    assert run("dataset", "coarsen", root, "--out", tmp_path / "wide") == 2
+    assert "is there already. Choose another --out." in capsys.readouterr().err
+    assert run("dataset", "coarsen", root, "--out", tmp_path / "third", "--shift-m", "-1") == 2

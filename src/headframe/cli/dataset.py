@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from headframe.cli.dataset_coarsen import coarsen
 from headframe.cli.dataset_draw import draw
 from headframe.cli.dataset_fuse import fuse
 from headframe.cli.dataset_layers import bits, layers
@@ -27,6 +28,7 @@ app.command("fetch")(fetch)
 app.command("sites")(join_sites)
 app.command("tile")(tile)
 app.command("mosaic")(mosaic)
+app.command("coarsen")(coarsen)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.", metavar="DATASET")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

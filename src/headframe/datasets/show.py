@@ -1,5 +1,6 @@
 """Contact sheet: every chip as a small picture with its target outlined."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,30 @@ def draw_chip(
     else:
         layers = [(arrays.label == 1, CLOUD_OUTLINE), (arrays.label == target, OUTLINE)]
     for inside, color in layers:
-        core = ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
-        picture[inside & ~core] = color
+        draw_outline(picture, inside, color, width_px=width_px)
     return picture
+
+
+def draw_outline(
+    picture: _Picture,
+    inside: npt.NDArray[np.bool_],
+    color: tuple[int, int, int],
+    *,
+    width_px: int = 1,
+) -> None:
+    """Draw the outline of a mask (H, W) into a picture (H, W, 3), in place, just inside of it."""
+    core = ndimage.binary_erosion(inside, iterations=width_px, border_value=1)
+    picture[inside & ~core] = color
+
+
+def write_sheet(path: Path, pictures: Sequence[tuple[_Picture, Chip]], *, chip_px: int) -> None:
+    """Write pictures (H, W, 3) of chips as a grid with captions; nothing where there are none.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    if pictures:
+        write_rgb_png(path, _grid([_cell(picture, chip, chip_px) for picture, chip in pictures]))
 
 
 def _with_legend(sheet: _Picture, bits: int) -> _Picture:
