@@ -16,6 +16,10 @@ def experiment(
     dataset: Annotated[
         Path | None, typer.Option("--data", help="Data set; replaces the recipes'.")
     ] = None,
+    coarse: Annotated[
+        Path | None,
+        typer.Option("--coarse", help="Coarse labels of the same sites, for data.labels."),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds the sites are dealt into.")] = 5,
     only_fold: Annotated[
         list[int] | None, typer.Option("--only-fold", help="Run these folds only, from 0.")
@@ -64,6 +68,8 @@ def experiment(
     chosen = [load_recipe(path) for path in recipes]
     if dataset is not None:
         chosen = [recipe.with_data(dataset=str(dataset)) for recipe in chosen]
+    if coarse is not None:
+        chosen = [recipe.with_data(coarse=str(coarse)) for recipe in chosen]
     changes = {k: v for k, v in (("steps", steps), ("precision", precision)) if v is not None}
     chosen = [recipe.with_train(**changes) for recipe in chosen]
     plan = Plan(

@@ -12,6 +12,10 @@ def train(
     dataset: Annotated[
         Path | None, typer.Option("--data", help="Data set; replaces the recipe's.")
     ] = None,
+    coarse: Annotated[
+        Path | None,
+        typer.Option("--coarse", help="Coarse labels of the same sites, for data.labels."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed; replaces the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; replaces the recipe's.")] = None,
@@ -43,6 +47,8 @@ def train(
     chosen = load_recipe(recipe)
     if dataset is not None:
         chosen = chosen.with_data(dataset=str(dataset))
+    if coarse is not None:
+        chosen = chosen.with_data(coarse=str(coarse))
     changes = {"seed": seed, "steps": steps, "precision": precision}
     chosen = chosen.with_train(**{k: v for k, v in changes.items() if v is not None})
     hardware = Hardware(accelerator=accelerator, devices=devices, strategy=strategy)

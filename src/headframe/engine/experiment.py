@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,22 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from headframe.core.errors import DatasetError
+from headframe.core.errors import DatasetError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import ChipDataset, open_dataset
 from headframe.engine.baselines import boosted_trees_fold
-from headframe.engine.bundle import load_bundle
+from headframe.engine.bundle import Bundle, load_bundle
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import Parts, choose_parts
-from headframe.engine.shared_runs import share, writing_tables
+from headframe.engine.shared_runs import holding, share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
 
 TREES = "boosted-trees"
+FROM = "recipe:"
+"""``model.init`` with this before a recipe's name starts from that recipe's model of the same fold
+and seed; both recipes are of one experiment."""
 RECORD = "record.json"
 _SCORING = {"threshold", "test_flips", "test_zoom"}
 
@@ -66,7 +69,8 @@ def experiment(
     the same arguments: each run is done by one of them, and all return the whole table.
     ``out/table.md``, ``table.csv`` and ``table.png`` hold pooled scores of all held-out chips
     together, the spread over folds and seeds, and the time; beside them scores as the papers
-    count, and what a recipe's paper reports.
+    count, what a recipe's paper reports, and, where ``data.coarse`` is given, the IoU with the
+    coarse labels of what was held out.
 
     Args:
         recipes: named differently; each names its data set.
@@ -80,6 +84,7 @@ def experiment(
 
     Raises:
         DatasetError: two recipes of one name, or nothing to score in a data set.
+        RecipeError: a recipe starts from one that is not here.
     """
     names = [recipe.name for recipe in recipes]
     if len(set(names)) != len(names):
@@ -92,8 +97,10 @@ def experiment(
         for fold, seed, recipe in product(held or [None], plan.seeds, recipes)
     ]
     records: dict[str, dict[str, Any]] = {}
+    _check_parents(jobs)
+    crew = _Crew({job.key: job for job in jobs}, out, plan, hardware, progress)
     for job in share(jobs, out=out, name=lambda job: job.key):
-        records[job.key] = run_once(job.recipe, job.folder(out), plan, hardware, progress)
+        records[job.key] = crew.run(job)
         with writing_tables(out):
             rows = _rows(recipes, jobs, records, out)
             write_tables(rows, out)
@@ -117,8 +124,59 @@ class _Job:
     def key(self) -> str:
         return f"{self.name}-{self.part}"
 
+    @property
+    def parent(self) -> str | None:
+        """Key of the run whose model this one starts from."""
+        init = self.recipe.model.init
+        return f"{init.removeprefix(FROM)}-{self.part}" if init.startswith(FROM) else None
+
     def folder(self, out: Path) -> Path:
         return out / self.name / self.part
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """Who runs jobs, those that they start from first."""
+
+    jobs: Mapping[str, _Job]
+    out: Path
+    plan: Plan
+    hardware: Hardware
+    progress: Progress
+
+    def run(self, job: _Job) -> dict[str, Any]:
+        recipe = job.recipe
+        if job.parent is not None:
+            first = self.jobs[job.parent]
+            with holding(self.out, first.key):  # it may be another process that runs it
+                self.run(first)
+            bundle = str((first.folder(self.out) / "bundle").resolve())
+            model = recipe.model.model_copy(update={"init": bundle})
+            recipe = recipe.model_copy(update={"model": model})
+        return run_once(recipe, job.folder(self.out), self.plan, self.hardware, self.progress)
+
+
+def _check_parents(jobs: Sequence[_Job]) -> None:
+    """Every run that another one starts from is there, and none starts from itself.
+
+    Raises:
+        RecipeError: otherwise.
+    """
+    known = {job.key: job for job in jobs}
+    for job in jobs:
+        seen, current = [job.name], job
+        while current.parent is not None:
+            if current.parent not in known:
+                raise RecipeError(
+                    f"recipe {current.name}: model.init is {current.recipe.model.init!r}, and no "
+                    "recipe of that name is in this experiment. Give its file too."
+                )
+            current = known[current.parent]
+            if current.name in seen:
+                raise RecipeError(
+                    f"recipes {' -> '.join([*seen, current.name])} start from one another."
+                )
+            seen.append(current.name)
 
 
 def _rows(
@@ -189,7 +247,9 @@ def _network(
     plain = bundle.with_options(test_flips=1, test_zoom=1.0)
     found = evaluate_chips(bundle, dataset, parts.test)
     once = found if plain.spec == bundle.spec else evaluate_chips(plain, dataset, parts.test)
+    coarse = _on_coarse(bundle, dataset, recipe) if recipe.data.coarse else {}
     return {
+        **coarse,
         "classes": list(found.classes.names),
         "chips": _per_chip(found.confusions, parts.test),
         "chips_one_view": _per_chip(once.confusions, parts.test),
@@ -197,6 +257,15 @@ def _network(
         "parameters": result.metrics["parameters"],
         "trained_parameters": result.metrics.get("trained_parameters"),
     }
+
+
+def _on_coarse(bundle: Bundle, dataset: ChipDataset, recipe: Recipe) -> dict[str, Any]:
+    """Score a model by the coarse labels of the sites held out: what it has forgotten of them."""
+    sites = {chip.site for chip in _test_parts(dataset, recipe).test}
+    other = open_dataset(recipe.data.coarse, sensor=recipe.data.sensor)
+    chips = tuple(chip for chip in other.chips(None) if chip.site in sites)
+    found = evaluate_chips(bundle, other, chips)
+    return {"chips_coarse": _per_chip(found.confusions, chips)}
 
 
 def _test_parts(dataset: ChipDataset, recipe: Recipe) -> Parts:

@@ -43,6 +43,7 @@ class Row:
         target_iou: pooled IoU of the last class; ``iou`` with two classes.
         cloud_free_iou: the same where no cloud truly is; None where cloud is no class.
         site_mean_iou: mean over sites of the last class's pooled IoU.
+        coarse_iou: pooled IoU with coarse labels of what was held out; None without such labels.
         parameters: of the network; 0 for trees.
         trained: parameters that training changes, of an adapted network fewer.
         seconds: mean training time of a run.
@@ -67,6 +68,7 @@ class Row:
     target_iou: float
     cloud_free_iou: float | None
     site_mean_iou: float
+    coarse_iou: float | None
     parameters: int
     trained: int
     seconds: float
@@ -102,6 +104,7 @@ class Row:
             target_iou=scores(every).of(-1)["iou"],
             cloud_free_iou=cloud_free_iou(every, records[0].get("classes", ())),
             site_mean_iou=site_mean_iou(sites),
+            coarse_iou=_coarse_iou(records),
             parameters=int(records[0]["parameters"]),
             trained=int(records[0].get("trained_parameters") or records[0]["parameters"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
@@ -143,6 +146,12 @@ def _summary(confusions: Sequence[Counts]) -> dict[str, float]:
     return scores(confusions).mean(skip_background=True)
 
 
+def _coarse_iou(records: Sequence[Mapping[str, Any]]) -> float | None:
+    if not all("chips_coarse" in record for record in records):
+        return None
+    return _iou(_matrices(records, "chips_coarse"))
+
+
 def _iou(confusions: Sequence[Counts]) -> float:
     return _summary(confusions)["iou"]
 
@@ -173,7 +182,9 @@ def _markdown(rows: Sequence[Row]) -> str:
         f"| {r.trained / 1e6:.2f} M | {r.seconds:.0f} |"
         for r in rows
     ]
-    return "\n".join([*lines, *_target_table(rows), *_paper_table(rows)]) + "\n"
+    return (
+        "\n".join([*lines, *_target_table(rows), *_coarse_table(rows), *_paper_table(rows)]) + "\n"
+    )
 
 
 def _target_table(rows: Sequence[Row]) -> list[str]:
@@ -190,6 +201,15 @@ def _target_table(rows: Sequence[Row]) -> list[str]:
         f"| {r.recipe} | {r.target_iou:.3f} | **{clear:.3f}** | {r.site_mean_iou:.3f} |"
         for r, clear in found
     ]
+
+
+def _coarse_table(rows: Sequence[Row]) -> list[str]:
+    """Scores by coarse labels beside those by fine ones; nothing where there are none."""
+    found = [(r, r.coarse_iou) for r in rows if r.coarse_iou is not None]
+    if not found:
+        return []
+    lines = ["", "| recipe | IoU with fine labels | with coarse labels |", "|---|---|---|"]
+    return lines + [f"| {r.recipe} | **{r.iou:.3f}** | {coarse:.3f} |" for r, coarse in found]
 
 
 def _paper_table(rows: Sequence[Row]) -> list[str]:

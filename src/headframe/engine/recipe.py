@@ -95,6 +95,18 @@ class DataSection(_Section):
         default_factory=dict,
         description="as where, for the test part alone: a general model on one kind of site",
     )
+    labels: Literal["fine", "coarse", "both"] = Field(
+        default="fine",
+        description="what is learnt from: the data set's own labels, those of coarse, or both",
+    )
+    coarse: str = Field(
+        default="",
+        description="data set with coarse labels of the same sites; may come from --coarse",
+    )
+    label_share: float = Field(
+        default=1.0, gt=0, le=1, description="share of the training sites with fine labels"
+    )
+    label_seed: int = Field(default=0, description="which sites these are; shares are nested")
     uncertain_px: int = Field(
         default=0, ge=0, description="labels this close to a class boundary are ignored"
     )
@@ -199,6 +211,27 @@ class LossSection(_Section):
         return self
 
 
+class DistillSection(_Section):
+    """What a student keeps of the model it starts from (``model.init``): MineC2FNet.
+
+    ``features``, ``predictions`` and ``boundary`` are weights beside the loss; 0 leaves a term out.
+    ``predictions`` without attention and gate is learning without forgetting.
+    """
+
+    features: float = Field(default=1.0, ge=0)
+    predictions: float = Field(default=1.0, ge=0)
+    boundary: float = Field(default=0.5, ge=0)
+    attention: bool = Field(default=True, description="weigh by the teacher's attention, certainty")
+    gate: float = Field(default=1.0, ge=0, le=1, description="1: nothing is kept near outlines")
+    width_px: int = Field(default=4, ge=1, description="half-width of the band along outlines")
+    feature_tau: float = Field(default=1.0, gt=0)
+    tau: float = Field(default=2.0, gt=0)
+    disagreement: float = Field(
+        default=0.1, ge=0, le=1, description="weight where the teacher contradicts the label"
+    )
+    transfer: float = Field(default=1.0, ge=0, description="weight of the attention maps")
+
+
 class AugmentSection(_Section):
     """Random changes of a training crop, all functions of seed, epoch and index."""
 
@@ -255,6 +288,7 @@ class Recipe(_Section):
     train: TrainSection = TrainSection()
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
+    distill: DistillSection | None = None
     output: OutputSection = OutputSection()
     paper: PaperSection | None = None
 

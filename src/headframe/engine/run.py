@@ -24,6 +24,7 @@ from headframe.engine.embedding_store import (
     check_embedder,
     embed_crops,
 )
+from headframe.engine.lessons import Lessons
 from headframe.engine.optimisation import build_optimizer, build_schedule
 from headframe.engine.prompt_samples import PromptStore
 from headframe.engine.recipe import Recipe
@@ -50,7 +51,8 @@ class Run:
     """One run: network, optimiser, schedule, average and log, at a certain step.
 
     ``recipe.train.steps`` is what it takes; the caller has resolved it from epochs. With
-    ``embeddings``, a folder, it trains on crops embedded ahead (``engine.embedding_store``).
+    ``embeddings``, a folder, it trains on crops embedded ahead (``engine.embedding_store``); with
+    ``lessons`` it keeps what a teacher knows.
     """
 
     def __init__(self, fabric: Fabric, recipe: Recipe, bundle: Bundle, out: Path) -> None:
@@ -62,6 +64,7 @@ class Run:
         self.seconds = 0.0
         self.embeddings: Path | None = None
         self.embedding_seconds = 0.0
+        self.lessons: Lessons | None = None
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         settings = recipe.train
         _check_size(recipe)
@@ -185,6 +188,8 @@ class Run:
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
         logits = self._logits(pixels.contiguous(memory_format=torch.channels_last), label)
         loss = self.loss(logits.float(), label)
+        if self.lessons is not None:
+            loss = loss + self.lessons.loss(pixels, logits, label)
         value = loss.detach().item()
         if not math.isfinite(value):
             raise JobError(f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr.")

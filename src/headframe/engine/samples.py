@@ -12,7 +12,7 @@ from headframe.core.errors import BandError, DatasetError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.core.sensors import get_sensor, narrow_sensor
-from headframe.datasets.chips import Chip, ChipDataset
+from headframe.datasets.chips import Chip, ChipDataset, open_dataset
 from headframe.datasets.labels import target_classes
 from headframe.datasets.minesegsat import band_maxima
 from headframe.datasets.sitefacts import sites_where
@@ -21,7 +21,7 @@ from headframe.engine.recipe import DataSection, Normalize
 from headframe.engine.sampling import Sample
 
 _PIXELS_A_CHIP = 20_000
-_CACHE_BYTES = 6 * 2**30
+CACHE_BYTES = 6 * 2**30
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
     With ``fold``, the sites of all splits are dealt into folds and the recipe's fold is the test
     part; with ``all_sites`` everything trains; else the data set's own splits hold. ``where``
     then keeps the sites with these facts only, in every part, and ``test_where`` in the test part:
-    folds are those of all sites.
+    folds are those of all sites. ``label_share`` leaves so many of the training sites, at least
+    one; those of a smaller share are among those of a larger one.
 
     Raises:
         DatasetError: no chip to train on, or no site with these facts.
@@ -76,9 +77,70 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
     if data.test_where:
         sites = sites_where(dataset.manifest.sites, data.test_where, source=dataset.root)
         parts = replace(parts, test=_only(parts, sites).test)
+    if data.label_share < 1:
+        parts = replace(parts, train=_labelled(dataset, parts.train, data))
     if not parts.train:
         raise DatasetError(f"{dataset.root}: no chip to train on. Check `headframe dataset check`.")
     return parts
+
+
+def _labelled(dataset: ChipDataset, chips: tuple[Chip, ...], data: DataSection) -> tuple[Chip, ...]:
+    """Chips of some sites, drawn in whole groups that share ground."""
+    groups = dataset.site_groups()
+    names = sorted({groups[chip.site] for chip in chips})
+    order = np.random.default_rng(data.label_seed).permutation(len(names)).tolist()
+    count = max(1, round(data.label_share * len(names)))
+    kept = {names[place] for place in order[:count]}
+    return tuple(chip for chip in chips if groups[chip.site] in kept)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Chips that are learnt from, and the data set whose labels they have."""
+
+    dataset: ChipDataset
+    chips: tuple[Chip, ...]
+
+
+def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tuple[Source, ...]:
+    """Tell whose labels are learnt from.
+
+    Coarse labels are those of the same training sites in another data set; ``label_share`` does
+    not hold for them. They come before fine ones.
+
+    Args:
+        dataset: with fine labels, which models are scored by.
+        data: says which labels.
+        parts: of ``choose_parts``.
+
+    Raises:
+        DatasetError: there are no coarse labels of these sites, or of other bands or classes.
+        MissingFileError: no such folder.
+    """
+    fine = Source(dataset, parts.train)
+    if data.labels == "fine":
+        return (fine,)
+    if not data.coarse:
+        raise DatasetError(
+            f"data.labels is {data.labels}, but no coarse labels are named. Give --coarse, or "
+            "data.coarse in the recipe."
+        )
+    other = open_dataset(data.coarse, sensor=data.sensor)
+    names = (other.bands, target_classes(other.manifest, data.target).names)
+    own = (dataset.bands, target_classes(dataset.manifest, data.target).names)
+    if names != own:
+        raise DatasetError(
+            f"{other.root}: has bands {', '.join(names[0])} and classes {', '.join(names[1])}; "
+            f"{dataset.root} has {', '.join(own[0])} and {', '.join(own[1])}. Make it with "
+            "`headframe dataset coarsen`."
+        )
+    every = choose_parts(dataset, data.model_copy(update={"label_share": 1.0})).train
+    sites = {chip.site for chip in every}
+    chips = tuple(chip for chip in other.chips(None) if chip.site in sites)
+    if not chips:
+        raise DatasetError(f"{other.root}: has no chip of the training sites of {dataset.root}.")
+    coarse = Source(other, chips)
+    return (coarse,) if data.labels == "coarse" else (coarse, fine)
 
 
 def _only(parts: Parts, sites: Collection[str]) -> Parts:
@@ -100,7 +162,7 @@ class ChipStore(Sequence[Sample]):
         *,
         data: DataSection,
         inputs: InputSpec,
-        cache_bytes: int = _CACHE_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         """Remember what to read; nothing is read yet."""
         self._dataset = dataset
@@ -131,6 +193,24 @@ class ChipStore(Sequence[Sample]):
             self._room -= size
             self._cache[index] = sample
         return sample
+
+
+class JoinedStore(Sequence[Sample]):
+    """Samples of several stores, one after the other."""
+
+    def __init__(self, stores: Sequence[Sequence[Sample]]) -> None:
+        """Join ``stores``."""
+        self._stores = stores
+        self._ends = np.cumsum([len(store) for store in stores])
+
+    def __len__(self) -> int:
+        """Samples of all."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
+        """Give sample ``index``, 0 and more."""
+        store = int(np.searchsorted(self._ends, index, side="right"))
+        return self._stores[store][index - (int(self._ends[store - 1]) if store else 0)]
 
 
 def band_order(dataset: ChipDataset, bands: Sequence[str]) -> list[int]:

@@ -63,6 +63,17 @@ def writing_tables(out: Path) -> Iterator[None]:
 
 
 @contextmanager
+def holding(out: Path, name: str) -> Iterator[None]:
+    """Hold a job of ``share`` while the ``with`` block runs; wait where another process holds it.
+
+    Raises:
+        OutputError: ``out`` cannot be written.
+    """
+    with _locked(out, name, wait=True):
+        yield
+
+
+@contextmanager
 def _locked(out: Path, name: str, *, wait: bool) -> Iterator[bool]:
     """Take a lock, now or when it is free; yields whether it was taken."""
     guard = FileLock(out / _FOLDER / f"{name}.lock")

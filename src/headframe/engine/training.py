@@ -21,12 +21,22 @@ from headframe.engine.bundle import Bundle, save_bundle
 from headframe.engine.curves import draw_curves
 from headframe.engine.embedding_store import embedding_folder
 from headframe.engine.evaluate import evaluate_chips
+from headframe.engine.lessons import begin_lessons
 from headframe.engine.panels import draw_samples
 from headframe.engine.prompt_report import draw_prompted, prompt_validator
 from headframe.engine.prompt_samples import PromptStore
 from headframe.engine.recipe import Recipe, load_recipe, save_recipe
 from headframe.engine.run import CHECKPOINT, Run, Validate
-from headframe.engine.samples import ChipStore, Parts, choose_parts, class_balance
+from headframe.engine.samples import (
+    CACHE_BYTES,
+    ChipStore,
+    JoinedStore,
+    Parts,
+    Source,
+    choose_parts,
+    choose_sources,
+    class_balance,
+)
 from headframe.engine.sampling import Sample
 from headframe.engine.start import untrained_bundle
 from headframe.engine.weights import load_checkpoint
@@ -117,11 +127,14 @@ def train(
         JobError: the loss is no longer finite.
     """
     _check_prompts(recipe)
+    _check_labels(recipe)
     _claim(recipe, out, resume=resume)
     if (out / RESULT).is_file():
         return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
     dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     parts = choose_parts(dataset, recipe.data)
+    sources = choose_sources(dataset, recipe.data, parts)
+    chips = tuple(chip for source in sources for chip in source.chips)
     if watch is not None and watch.part == "test":
         parts = replace(parts, validation=parts.test)
     fabric = Fabric(
@@ -134,22 +147,24 @@ def train(
     fabric.launch()
     torch.manual_seed(recipe.train.seed)
     keep_freed_memory(TRAINING_BYTES)
-    steps = recipe.train.steps_for(len(parts.train), world=fabric.world_size)
+    steps = recipe.train.steps_for(len(chips), world=fabric.world_size)
     recipe = recipe.with_train(steps=steps)
     if watch is not None and not recipe.train.validate_every:
         recipe = recipe.with_train(validate_every=max(1, steps // watch.times))
-    bundle = untrained_bundle(recipe, dataset, parts, progress)
-    store = _store(recipe, dataset, parts.train, bundle.spec.inputs)
+    first = replace(parts, train=sources[0].chips)
+    bundle = untrained_bundle(recipe, sources[0].dataset, first, progress)
+    store = _store(recipe, sources, bundle.spec.inputs)
     run = Run(fabric, _balanced(recipe, store, bundle), bundle, out)
+    if recipe.distill is not None:
+        run.lessons = begin_lessons(recipe, bundle.network, fabric)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
     if recipe.train.embed_epochs:
-        run.embeddings = embedding_folder(
-            out, recipe, bundle.network, bundle.spec.inputs, parts.train
-        )
+        run.embeddings = embedding_folder(out, recipe, bundle.network, bundle.spec.inputs, chips)
     validate = _validator(recipe, dataset, parts.validation, bundle.spec.inputs)
     run.fit(store, validate if watch is None else _watched(validate, run, watch), progress)
     measure = watch.measure if watch else "validation_iou"
+    parts = replace(parts, train=chips)
     return _finish(run, store, dataset, parts, measure={measure: validate})
 
 
@@ -167,6 +182,16 @@ def _check_prompts(recipe: Recipe) -> None:
         f"architecture {name!r} takes no prompts. Leave data.prompts out, or choose a "
         "sam-prompt- architecture."
     )
+
+
+def _check_labels(recipe: Recipe) -> None:
+    """Coarse labels and lessons are for plain training on chips."""
+    plain = recipe.data.prompts is None and not recipe.train.embed_epochs
+    if not plain and (recipe.data.labels != "fine" or recipe.distill is not None):
+        raise RecipeError(
+            "coarse labels and distill go with training on whole chips. Leave data.prompts and "
+            "train.embed_epochs out."
+        )
 
 
 def _claim(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -189,16 +214,21 @@ def _changed(before: Recipe, now: Recipe) -> str | None:
     old, new = (_resolved(recipe).model_dump(mode="json") for recipe in (before, now))
     del new["output"], new["paper"]  # how a trained model is used and compared, not trained
     for section, values in new.items():
-        if isinstance(values, dict):
+        before_values = old[section]
+        if isinstance(values, dict) and isinstance(before_values, dict):
             for key, value in values.items():
-                if old[section][key] != value:
-                    return f"{section}.{key} ({old[section][key]!r}, now {value!r})"
+                if before_values[key] != value:
+                    return f"{section}.{key} ({before_values[key]!r}, now {value!r})"
+        elif values != before_values and section != "name":
+            return f"{section} ({before_values!r}, now {values!r})"
     return None
 
 
 def _resolved(recipe: Recipe) -> Recipe:
-    """The recipe with its data set's full path: one folder may be written in many ways."""
-    return recipe.with_data(dataset=str(Path(recipe.data.dataset).resolve()))
+    """The recipe with its data sets' full paths: one folder may be written in many ways."""
+    data = recipe.data
+    coarse = str(Path(data.coarse).resolve()) if data.coarse else ""
+    return recipe.with_data(dataset=str(Path(data.dataset).resolve()), coarse=coarse)
 
 
 def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning's own
@@ -209,14 +239,22 @@ def _precision(recipe: Recipe) -> Any:  # noqa: ANN401 - a Literal of Lightning'
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def _store(
-    recipe: Recipe, dataset: ChipDataset, chips: tuple[Chip, ...], inputs: InputSpec
-) -> Sequence[Sample]:
+def _store(recipe: Recipe, sources: Sequence[Source], inputs: InputSpec) -> Sequence[Sample]:
     """What is learnt from: whole chips, or the objects in them."""
-    store = ChipStore(dataset, chips, data=recipe.data, inputs=inputs)
+    stores = [
+        ChipStore(
+            source.dataset,
+            source.chips,
+            data=recipe.data,
+            inputs=inputs,
+            cache_bytes=CACHE_BYTES // len(sources),
+        )
+        for source in sources
+    ]
     if recipe.data.prompts is None:
-        return store
-    return PromptStore(store, recipe.data.prompts, gsd_m=dataset.manifest.gsd_m)
+        return stores[0] if len(stores) == 1 else JoinedStore(stores)
+    gsd_m = sources[0].dataset.manifest.gsd_m
+    return PromptStore(stores[0], recipe.data.prompts, gsd_m=gsd_m)
 
 
 def _balanced(recipe: Recipe, store: Sequence[Sample], bundle: Bundle) -> Recipe:
@@ -280,7 +318,7 @@ def _finish(
         "dataset_id": dataset.identifier,
         "sites": sorted({chip.site for chip in parts.train}),
         "chips": len(parts.train),
-        "recipe": recipe.model_dump(mode="json", exclude={"data": {"dataset"}}),
+        "recipe": recipe.model_dump(mode="json", exclude={"data": {"dataset", "coarse"}}),
         "headframe": __version__,
         "attribution": recipe.output.attribution,
         "limits": recipe.output.limits,

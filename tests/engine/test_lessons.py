@@ -1,0 +1,259 @@
+"""MineC2FNet's training: coarse labels first, then few fine ones beside a teacher."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from headframe.core.errors import DatasetError, RecipeError
+from headframe.datasets.chips import open_dataset
+from headframe.datasets.coarse import coarsen_dataset
+from headframe.engine.bundle import load_bundle
+from headframe.engine.experiment import Plan, experiment
+from headframe.engine.lessons import Lessons
+from headframe.engine.recipe import DistillSection, parse_recipe
+from headframe.engine.samples import JoinedStore, choose_parts, choose_sources
+from headframe.engine.training import train
+from headframe.geo.coarsen import Coarseness
+from headframe.models.pyramid import PyramidWatch
+from headframe.models.registry import build_network
+
+
+def recipe(root, name="toy", *, init="none", distill=None, train_changes=None, **data):
+    return parse_recipe(
+        {
+            "name": name,
+            "model": {"architecture": "fpn", "init": init},
+            "data": {"dataset": str(root), **data},
+            "train": {"steps": 3, "batch": 2, "crop_px": 32, "checkpoint_every": 1}
+            | (train_changes or {}),
+            "distill": distill,
+        },
+        source="test",
+    )
+
+
+@pytest.fixture(scope="module")
+def coarse(raw_dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("coarse") / "squares"
+    coarsen_dataset(raw_dataset, out, Coarseness(buffer_m=40, shift_m=20))
+    return out
+
+
+def fold(root, **data):
+    return recipe(root, fold={"index": 0, "of": 2}, **data).data
+
+
+def test_fewer_sites_are_among_more_and_never_held_out(raw_dataset):
+    dataset = open_dataset(raw_dataset)
+    every = choose_parts(dataset, fold(raw_dataset))
+    half = choose_parts(dataset, fold(raw_dataset, label_share=0.5))
+    assert (len(every.train), len(half.train)) == (2, 1)
+    assert set(half.train) < set(every.train)
+    assert half.test == every.test
+    others = {
+        choose_parts(dataset, fold(raw_dataset, label_share=0.01, label_seed=seed)).train
+        for seed in range(8)
+    }
+    assert len(others) == 2  # never none, and the seed decides
+
+
+def test_labels_that_are_learnt_from(raw_dataset, coarse):
+    dataset = open_dataset(raw_dataset)
+    for labels, wanted in (("fine", [1]), ("coarse", [2]), ("both", [2, 1])):
+        data = fold(raw_dataset, labels=labels, coarse=str(coarse), label_share=0.5)
+        parts = choose_parts(dataset, data)
+        sources = choose_sources(dataset, data, parts)
+        assert [len(source.chips) for source in sources] == wanted
+        held = {chip.site for chip in parts.test}
+        assert not any(chip.site in held for source in sources for chip in source.chips)
+    label = sources[0].dataset.read(sources[0].chips[0]).label
+    fine = dataset.read(next(c for c in dataset.chips() if c.key == sources[0].chips[0].key)).label
+    assert (label == 1).sum() > (fine == 1).sum()
+
+
+def test_coarse_labels_that_do_not_fit_are_refused(raw_dataset, coarse, tmp_path):
+    dataset = open_dataset(raw_dataset)
+    data = fold(raw_dataset, labels="coarse")
+    parts = choose_parts(dataset, data)
+    with pytest.raises(DatasetError, match=r"Give --coarse"):
+        choose_sources(dataset, data, parts)
+    for name, change, match in (
+        ("classes", {"mining": "tailings"}, r"classes background, tailings; .* dataset coarsen"),
+        ("sites", {}, r"has no chip of the training sites"),
+    ):
+        root = tmp_path / name
+        shutil.copytree(coarse, root)
+        for old, new in change.items():
+            told = (root / "dataset.json").read_text().replace(old, new)
+            (root / "dataset.json").write_text(told)
+        if name == "sites":
+            for kind in ("images", "masks"):
+                for folder in sorted((root / kind).iterdir()):
+                    folder.rename(folder.with_name(f"other-{folder.name}"))
+        other = data.model_copy(update={"coarse": str(root)})
+        with pytest.raises(DatasetError, match=match):
+            choose_sources(dataset, other, parts)
+
+
+def test_joined_stores_count_on():
+    joined = JoinedStore([["a", "b"], ["c"], ["d", "e"]])
+    assert [joined[place] for place in range(len(joined))] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "sizes"),
+    [
+        ("fpn", {}, [16, 8, 4, 2]),
+        ("fpn", {"reduce": 2}, [8, 4, 2, 1]),
+        ("unet", {}, [16, 8, 4, 2]),
+    ],
+)
+def test_a_pyramid_is_seen_and_its_gradient_flows(architecture, options, sizes):
+    network = build_network(architecture, ("red", "green"), 1, options).eval()
+    watch = PyramidWatch(network)
+    network(torch.randn(2, 2, 64, 64))
+    levels = watch.take()
+    assert [level.shape[-1] for level in levels] == sizes
+    assert all(level.requires_grad for level in levels)
+    assert watch.take() == []
+    watch.close()
+    network(torch.randn(2, 2, 64, 64))
+    assert watch.take() == []
+
+
+def test_networks_without_a_pyramid_are_named():
+    with pytest.raises(RecipeError, match=r"SamSeg has no pyramid"):
+        PyramidWatch(build_network("sam-tiny", ("red", "green", "blue"), 1, {"peft": "full"}))
+
+
+@pytest.fixture
+def lessons():
+    torch.manual_seed(0)
+    student = build_network("fpn", ("red", "green", "blue"), 1, {}).eval()
+
+    def make(**section):
+        return student, Lessons(student, DistillSection(**section), Fabric(accelerator="cpu"))
+
+    return make
+
+
+def _move(network):
+    generator = torch.Generator().manual_seed(4)
+    for value in network.parameters():
+        value.data += 0.05 * torch.randn(value.shape, generator=generator)
+
+
+def test_a_student_that_has_not_changed_has_lost_nothing(lessons):
+    student, teacher = lessons(boundary=0.0)
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    label = torch.zeros(2, 64, 64, dtype=torch.long)
+    assert float(teacher.loss(pixels, student(pixels), label).detach()) == pytest.approx(
+        0, abs=1e-5
+    )
+    _move(student)
+    moved = teacher.loss(pixels, student(pixels), label)
+    assert float(moved.detach()) > 1e-3
+    moved.backward()
+    assert student.get_parameter("decoder.p5.weight").grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("term", ["features", "predictions", "boundary"])
+def test_each_term_can_be_left_out(lessons, term):
+    others = {name: 0.0 for name in ("features", "predictions", "boundary") if name != term}
+    student, teacher = lessons(**others, **{term: 2.0})
+    _, nothing = lessons(features=0.0, predictions=0.0, boundary=0.0)
+    _move(student)
+    pixels = torch.randn(1, 3, 64, 64)
+    label = torch.zeros(1, 64, 64, dtype=torch.long)
+    label[:, 20:40, 20:40] = 1
+    logits = student(pixels).detach()
+    assert float(teacher.loss(pixels, logits, label).detach()) > 0
+    assert float(nothing.loss(pixels, logits, label)) == 0
+
+
+def test_a_run_with_lessons_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path):
+    first = train(recipe(coarse, all_sites=True), out=tmp_path / "coarse")
+    chosen = recipe(raw_dataset, init=str(first.bundle), distill={"features": 1.0}, all_sites=True)
+    train(chosen, out=tmp_path / "plain")
+
+    class StopError(Exception):
+        pass
+
+    class Stop:
+        def __init__(self):
+            self.training = False
+            self.left = 2
+
+        def start(self, label, total):
+            self.training = label.startswith("Training")
+
+        def advance(self, n=1):
+            if self.training and n == 1:
+                self.left -= 1
+                if self.left == 0:
+                    raise StopError
+
+        def finish(self):
+            pass
+
+    with pytest.raises(StopError):
+        train(chosen, out=tmp_path / "cut", progress=Stop())
+    train(chosen, out=tmp_path / "cut", resume=True)
+    logs = []
+    for name in ("plain", "cut"):
+        with (tmp_path / name / "metrics.csv").open() as file:
+            logs.append(list(csv.DictReader(file)))
+    assert len(logs[0]) == 3
+    assert logs[0] == logs[1]
+    other = recipe(raw_dataset, init=str(first.bundle), all_sites=True)
+    with pytest.raises(RecipeError, match=r"begun with another distill"):
+        train(other, out=tmp_path / "cut", resume=True)
+
+
+def test_lessons_need_a_model_and_whole_chips(raw_dataset, tmp_path):
+    with pytest.raises(RecipeError, match=r"distill needs a model to keep something of"):
+        train(recipe(raw_dataset, distill={}, all_sites=True), out=tmp_path / "a")
+    embedded = recipe(
+        raw_dataset, labels="coarse", all_sites=True, train_changes={"embed_epochs": 2}
+    )
+    with pytest.raises(RecipeError, match=r"go with training on whole chips"):
+        train(embedded, out=tmp_path / "b")
+
+
+def test_from_coarse_to_fine_in_one_experiment(raw_dataset, coarse, tmp_path):
+    """The student is listed before its teacher, which is trained first all the same."""
+    both = {"coarse": str(coarse), "label_share": 0.5}
+    recipes = [
+        recipe(raw_dataset, "student", init="recipe:teacher", distill={}, **both),
+        recipe(raw_dataset, "teacher", labels="coarse", **both),
+    ]
+    rows = experiment(recipes, plan=Plan(folds=(1,), of=2), out=tmp_path)
+    assert [row.recipe for row in rows] == ["student", "teacher"]
+    assert all(row.coarse_iou is not None for row in rows)
+    table = (tmp_path / "table.md").read_text()
+    assert "| recipe | IoU with fine labels | with coarse labels |" in table
+    parts = [load_bundle(tmp_path / name / "fold1-seed0/bundle") for name in ("teacher", "student")]
+    assert len(parts[0].spec.training["sites"]) == 2
+    assert len(parts[1].spec.training["sites"]) == 1
+    assert parts[1].spec.inputs == parts[0].spec.inputs  # the teacher's statistics
+    weights = [bundle.network.get_parameter("decoder.p5.weight").detach() for bundle in parts]
+    assert 0 < float((weights[0] - weights[1]).abs().max()) < 0.05  # three steps away
+    again = experiment(recipes, plan=Plan(folds=(1,), of=2), out=tmp_path)
+    np.testing.assert_equal([row.iou for row in again], [row.iou for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("inits", "match"),
+    [
+        (("none", "recipe:gone"), r"recipe b: model.init is 'recipe:gone', and no recipe"),
+        (("recipe:b", "recipe:a"), r"recipes a -> b -> a start from one another"),
+    ],
+)
+def test_recipes_that_start_from_none_or_from_one_another(raw_dataset, tmp_path, inits, match):
+    recipes = [recipe(raw_dataset, name, init=i) for name, i in zip("ab", inits, strict=True)]
+    with pytest.raises(RecipeError, match=match):
+        experiment(recipes, plan=Plan(folds=(0,), of=2), out=tmp_path)
