@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from headframe.core.errors import DatasetError, RecipeError
 from headframe.datasets.chips import open_dataset
 from headframe.datasets.coarse import coarsen_dataset
 from headframe.engine.bundle import load_bundle
 from headframe.engine.experiment import Plan, experiment
-from headframe.engine.lessons import Lessons
+from headframe.engine.lessons import Lessons, what_matters
 from headframe.engine.recipe import DistillSection, parse_recipe
 from headframe.engine.samples import JoinedStore, choose_parts, choose_sources
 from headframe.engine.training import train
@@ -161,7 +162,7 @@ def test_a_student_that_has_not_changed_has_lost_nothing(lessons):
     assert student.get_parameter("decoder.p5.weight").grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("term", ["features", "predictions", "boundary"])
+@pytest.mark.parametrize("term", ["features", "predictions", "boundary", "pooled", "relations"])
 def test_each_term_can_be_left_out(lessons, term):
     others = {name: 0.0 for name in ("features", "predictions", "boundary") if name != term}
     student, teacher = lessons(**others, **{term: 2.0})
@@ -173,6 +174,47 @@ def test_each_term_can_be_left_out(lessons, term):
     logits = student(pixels).detach()
     assert float(teacher.loss(pixels, logits, label).detach()) > 0
     assert float(nothing.loss(pixels, logits, label)) == 0
+
+
+def test_what_mattered_by_hand():
+    """y = w x, loss (y - t)^2: gradients 2 (w x - t) x; w = 1, (x, t) = (1, 0) and (2, 1)."""
+    network = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(network.weight)
+    crops = [(torch.full((1, 1, 1), x), torch.full((1, 1), t)) for x, t in ((1.0, 0.0), (2.0, 1.0))]
+
+    def square(logits, label):
+        return (logits[:, 0] - label).square().mean()
+
+    found = what_matters(network, crops, square)
+    assert float(found["weight"]) == pytest.approx((2.0**2 + 4.0**2) / 2)
+    assert network.weight.grad is None
+    assert network.training
+
+
+def test_weights_that_mattered_stay_near(raw_dataset, coarse, tmp_path):
+    first = train(recipe(coarse, all_sites=True), out=tmp_path / "coarse")
+    start = load_bundle(first.bundle).network.state_dict()
+    moved = []
+    for name, ewc in (("free", 0.0), ("held", 1e6)):
+        terms = {"features": 0.0, "predictions": 0.0, "boundary": 0.0, "ewc": ewc, "ewc_crops": 4}
+        chosen = recipe(
+            raw_dataset,
+            init=str(first.bundle),
+            distill=terms,
+            coarse=str(coarse),
+            all_sites=True,
+            train_changes={"steps": 8},
+        )
+        done = train(chosen, out=tmp_path / name)
+        own = load_bundle(done.bundle).network.state_dict()
+        key = "segmentation_head.0.weight"
+        moved.append(float((own[key] - start[key]).abs().mean()))
+    assert moved[1] < 0.8 * moved[0]
+    with pytest.raises(RecipeError, match=r"distill.ewc needs the labels that the model learnt"):
+        train(
+            recipe(raw_dataset, init=str(first.bundle), distill={"ewc": 1.0}, all_sites=True),
+            out=tmp_path / "none",
+        )
 
 
 def test_a_run_with_lessons_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path):

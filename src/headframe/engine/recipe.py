@@ -214,13 +214,20 @@ class LossSection(_Section):
 class DistillSection(_Section):
     """What a student keeps of the model it starts from (``model.init``): MineC2FNet.
 
-    ``features``, ``predictions`` and ``boundary`` are weights beside the loss; 0 leaves a term out.
-    ``predictions`` without attention and gate is learning without forgetting.
+    The first six are weights beside the loss; 0 leaves a term out. ``predictions`` without
+    attention and gate is learning without forgetting; ``pooled``, ``relations`` and ``ewc`` are
+    the terms of other methods.
     """
 
     features: float = Field(default=1.0, ge=0)
     predictions: float = Field(default=1.0, ge=0)
     boundary: float = Field(default=0.5, ge=0)
+    pooled: float = Field(default=0.0, ge=0, description="PLOP's features pooled along rows")
+    relations: float = Field(default=0.0, ge=0, description="CIRKD's resemblance of cells")
+    ewc: float = Field(
+        default=0.0, ge=0, description="weights that mattered for data.coarse stay near"
+    )
+    ewc_crops: int = Field(default=64, ge=1, description="crops that what mattered is measured on")
     attention: bool = Field(default=True, description="weigh by the teacher's attention, certainty")
     gate: float = Field(default=1.0, ge=0, le=1, description="1: nothing is kept near outlines")
     width_px: int = Field(default=4, ge=1, description="half-width of the band along outlines")

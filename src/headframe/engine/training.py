@@ -156,7 +156,12 @@ def train(
     store = _store(recipe, sources, bundle.spec.inputs)
     run = Run(fabric, _balanced(recipe, store, bundle), bundle, out)
     if recipe.distill is not None:
-        run.lessons = begin_lessons(recipe, bundle.network, fabric)
+        coarse = None
+        if recipe.distill.ewc and recipe.data.coarse:
+            learnt = recipe.data.model_copy(update={"labels": "coarse"})
+            known = choose_sources(dataset, learnt, parts)
+            coarse = _store(recipe, known, bundle.spec.inputs)
+        run.lessons = begin_lessons(recipe, bundle.network, fabric, coarse)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
     if recipe.train.embed_epochs:
