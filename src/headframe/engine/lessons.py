@@ -134,8 +134,9 @@ def begin_lessons(
         )
         own = build_loss(recipe.loss.name, **recipe.loss.options)
         told = (crops[n] for n in range(section.ewc_crops))
-        start = {name: value.detach().clone() for name, value in student.named_parameters()}
-        lessons.anchor = Anchor(start, what_matters(student, told, own))
+        matter = what_matters(student, told, own)
+        start = {name: student.get_parameter(name).detach().clone() for name in matter}
+        lessons.anchor = Anchor(start, matter)
     return lessons
 
 
@@ -155,15 +156,15 @@ def what_matters(
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    total = {name: torch.zeros_like(value) for name, value in network.named_parameters()}
+    known = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    total = {name: torch.zeros_like(value) for name, value in known.items()}
     count = 0
     for pixels, label in crops:
-        network.zero_grad()
-        loss(network(pixels[None].to(device)).float(), label[None].to(device)).backward()
-        for name, value in network.named_parameters():
-            if value.grad is not None:
-                total[name] += value.grad.square()
+        value = loss(network(pixels[None].to(device)).float(), label[None].to(device))
+        found = torch.autograd.grad(value, list(known.values()), allow_unused=True)
+        for name, gradient in zip(known, found, strict=True):
+            if gradient is not None:
+                total[name] += gradient.square()
         count += 1
-    network.zero_grad()
     network.train(training)
     return {name: value / max(count, 1) for name, value in total.items()}
