@@ -17,6 +17,8 @@ from headframe.engine.prompting import (
     prompt_scene,
     prompts_of,
 )
+from headframe.engine.prompting.prompter import Prompter
+from headframe.models.sam import build_sam
 
 
 @pytest.fixture
@@ -277,3 +279,30 @@ def test_nodata_within_a_large_object_is_cut_out(fake, tmp_path, max_tiles):
     for rows, cols in holes:
         assert not found.mask[rows.start - w.row, cols.start - w.col]
     assert found.mask[72 - w.row, 90 - w.col]
+
+
+def test_memory_is_ready_before_the_first_line_is_read(fake, small, monkeypatch):
+    """A network is asked about nothing while the person still thinks; alone it is not."""
+    source, _ = small
+    done = []
+    monkeypatch.setattr(type(fake.prompter()), "warm_up", lambda _: done.append("warm"))
+
+    def lines():
+        done.append("read")
+        yield json.dumps({"points": [[30, 25]], "pixels": True})
+
+    with SceneEmbeddings.open(source, fake.prompter()) as embeddings:
+        session = PromptSession(embeddings)
+        assert done == []
+        assert len(list(session.converse(lines()))) == 1
+    assert done == ["warm", "read"]
+
+
+def test_a_real_network_can_be_warmed_up():
+    prompter = Prompter("tiny", "0", build_sam("tiny").eval())
+    shapes = []
+    prompter.sam.decoder.iou_prediction_head.register_forward_hook(
+        lambda _module, _inputs, output: shapes.append(tuple(output.shape))
+    )
+    prompter.warm_up()
+    assert shapes == [(2, 4), (2, 4)]

@@ -15,7 +15,8 @@ from headframe.engine.bases import base_state, find_base
 from headframe.engine.bundle import DESCRIPTION, load_bundle, normalise, shipped_bundles
 from headframe.io.scene import Scene, SceneOptions, open_scene
 from headframe.models.inflate import RGB
-from headframe.models.sam.network import Sam, build_sam
+from headframe.models.sam.encoders import EMBEDDING
+from headframe.models.sam.network import Prompts, Sam, build_sam
 
 FloatArray = NDArray[np.float32]
 Range = tuple[tuple[float, ...], tuple[float, ...]]
@@ -57,6 +58,15 @@ class Prompter:
     def device(self) -> torch.device:
         """Where it runs."""
         return self.sam.pixel_mean.device
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Answer prompts about nothing, so that the first real ones find memory and code ready."""
+        cells = self.sam.size_px // self.sam.stride
+        nothing = torch.zeros((1, EMBEDDING, cells, cells), device=self.device)
+        boxes = torch.tensor([[0.0, 0.0, self.sam.size_px / 2, self.sam.size_px / 2]] * 2)
+        for _ in range(2):
+            self.sam.decode(nothing, Prompts(boxes=boxes.to(self.device)))
 
     def open(self, source: str, options: SceneOptions) -> Scene:
         """Open a scene for it; errors as ``io.scene.open_scene``."""

@@ -147,6 +147,7 @@ class PromptSession:
             For each line a GeoJSON feature, the mask and its prompt; where it cannot be answered,
             ``{"error": ...}``, None and None.
         """
+        self.embeddings.prompter.warm_up()
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
