@@ -142,3 +142,33 @@ def fakes():
         spec=spec,
         three_classes=three_classes,
     )
+
+
+class _PowerCutError(Exception):
+    """The power fails."""
+
+
+class _FailAfter:
+    """A progress listener that raises in the middle of a run."""
+
+    def __init__(self, steps):
+        self.left = steps
+        self.training = False
+
+    def start(self, label, total):
+        self.training = label.startswith("Training")
+
+    def advance(self, n=1):
+        if self.training and n == 1:
+            self.left -= 1
+            if self.left == 0:
+                raise _PowerCutError
+
+    def finish(self):
+        pass
+
+
+@pytest.fixture
+def power_cut():
+    """A progress listener that fails after some steps of training, and its error."""
+    return SimpleNamespace(Error=_PowerCutError, After=_FailAfter)

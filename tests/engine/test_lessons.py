@@ -217,33 +217,13 @@ def test_weights_that_mattered_stay_near(raw_dataset, coarse, tmp_path):
         )
 
 
-def test_a_run_with_lessons_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path):
+def test_a_run_with_lessons_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path, power_cut):
     first = train(recipe(coarse, all_sites=True), out=tmp_path / "coarse")
     chosen = recipe(raw_dataset, init=str(first.bundle), distill={"features": 1.0}, all_sites=True)
     train(chosen, out=tmp_path / "plain")
 
-    class StopError(Exception):
-        pass
-
-    class Stop:
-        def __init__(self):
-            self.training = False
-            self.left = 2
-
-        def start(self, label, total):
-            self.training = label.startswith("Training")
-
-        def advance(self, n=1):
-            if self.training and n == 1:
-                self.left -= 1
-                if self.left == 0:
-                    raise StopError
-
-        def finish(self):
-            pass
-
-    with pytest.raises(StopError):
-        train(chosen, out=tmp_path / "cut", progress=Stop())
+    with pytest.raises(power_cut.Error):
+        train(chosen, out=tmp_path / "cut", progress=power_cut.After(2))
     train(chosen, out=tmp_path / "cut", resume=True)
     logs = []
     for name in ("plain", "cut"):

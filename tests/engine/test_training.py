@@ -27,39 +27,15 @@ def recipe(root, **train_changes):
     return parse_recipe(value, source="test")
 
 
-class PowerCutError(Exception):
-    """The power fails."""
-
-
-class FailAfter:
-    """A progress listener that raises in the middle of a run."""
-
-    def __init__(self, steps):
-        self.left = steps
-        self.training = False
-
-    def start(self, label, total):
-        self.training = label.startswith("Training")
-
-    def advance(self, n=1):
-        if self.training and n == 1:
-            self.left -= 1
-            if self.left == 0:
-                raise PowerCutError
-
-    def finish(self):
-        pass
-
-
 def rows(folder):
     with (folder / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
 
-def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
+def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path, power_cut):
     plain = train(recipe(raw_dataset), out=tmp_path / "plain")
-    with pytest.raises(PowerCutError):
-        train(recipe(raw_dataset), out=tmp_path / "cut", progress=FailAfter(5))
+    with pytest.raises(power_cut.Error):
+        train(recipe(raw_dataset), out=tmp_path / "cut", progress=power_cut.After(5))
     resumed = train(recipe(raw_dataset), out=tmp_path / "cut", resume=True)
     assert rows(tmp_path / "cut") == rows(tmp_path / "plain")
     assert len(rows(tmp_path / "plain")) == 6
@@ -77,7 +53,7 @@ def test_interrupted_run_ends_like_an_undisturbed_one(raw_dataset, tmp_path):
     assert list((tmp_path / "plain" / "tensorboard").rglob("events.*"))
 
 
-def test_every_option_is_resumed_at_the_next_step(raw_dataset, tmp_path, caplog):
+def test_every_option_is_resumed_at_the_next_step(raw_dataset, tmp_path, caplog, power_cut):
     value = recipe(
         raw_dataset, epochs=3, steps=1, optimizer="sgd", schedule="cosine", lr=0.01, lr_min=1e-3
     )
@@ -86,8 +62,8 @@ def test_every_option_is_resumed_at_the_next_step(raw_dataset, tmp_path, caplog)
     value = value.model_copy(update={"augment": augment})
     train(value, out=tmp_path / "plain")
     assert sum("permutes the bands" in line.message for line in caplog.records) == 1
-    with pytest.raises(PowerCutError):
-        train(value, out=tmp_path / "cut", progress=FailAfter(3))
+    with pytest.raises(power_cut.Error):
+        train(value, out=tmp_path / "cut", progress=power_cut.After(3))
     train(value, out=tmp_path / "cut", resume=True)
     assert rows(tmp_path / "cut") == rows(tmp_path / "plain")
     assert len(rows(tmp_path / "plain")) == 6  # 3 epochs of 4 chips in batches of 2
@@ -96,9 +72,9 @@ def test_every_option_is_resumed_at_the_next_step(raw_dataset, tmp_path, caplog)
     assert rates == sorted(rates, reverse=True)
 
 
-def test_run_folder_is_never_overwritten(raw_dataset, tmp_path):
-    with pytest.raises(PowerCutError):
-        train(recipe(raw_dataset), out=tmp_path / "run", progress=FailAfter(1))
+def test_run_folder_is_never_overwritten(raw_dataset, tmp_path, power_cut):
+    with pytest.raises(power_cut.Error):
+        train(recipe(raw_dataset), out=tmp_path / "run", progress=power_cut.After(1))
     with pytest.raises(OutputError, match="--resume"):
         train(recipe(raw_dataset), out=tmp_path / "run")
     with pytest.raises(RecipeError, match=r"train\.lr"):

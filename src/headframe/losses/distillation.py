@@ -140,11 +140,7 @@ def feature_distillation(
     Raises:
         GridMismatchError: levels or shapes differ.
     """
-    if [s.shape for s in student] != [t.shape for t in teacher]:
-        raise GridMismatchError(
-            f"student {[tuple(s.shape) for s in student]} and teacher "
-            f"{[tuple(t.shape) for t in teacher]} differ; give the same levels of both."
-        )
+    check_levels(student, teacher)
     band = boundary_band(label, options.width_px).float()[:, None]
     total = label.new_zeros((), dtype=torch.float32)
     for own, given in zip(student, teacher, strict=True):
@@ -162,6 +158,19 @@ def feature_distillation(
         if options.attention and options.transfer:
             total = total + options.transfer * _transfer(own.float(), told)
     return total
+
+
+def check_levels(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
+    """Check that two pyramids have the same levels.
+
+    Raises:
+        GridMismatchError: they do not.
+    """
+    if [s.shape for s in student] != [t.shape for t in teacher]:
+        raise GridMismatchError(
+            f"student {[tuple(s.shape) for s in student]} and teacher "
+            f"{[tuple(t.shape) for t in teacher]} differ; give the same levels of both."
+        )
 
 
 def _transfer(student: Tensor, teacher: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headframe.core.errors import GridMismatchError
+from headframe.losses.distillation import check_levels
 
 _SCALES = (1, 2, 4)
 _CELLS = 16
@@ -34,7 +35,7 @@ def pooled_distillation(student: Sequence[Tensor], teacher: Sequence[Tensor]) ->
     Raises:
         GridMismatchError: levels or shapes differ.
     """
-    _check_levels(student, teacher)
+    check_levels(student, teacher)
     found = []
     for own, told in zip(student, teacher, strict=True):
         least = min(own.shape[-2:])
@@ -111,11 +112,3 @@ class Anchor:
             if name in self.start
         ]
         return 0.5 * torch.stack(moved).sum()
-
-
-def _check_levels(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
-    if [s.shape for s in student] != [t.shape for t in teacher]:
-        raise GridMismatchError(
-            f"student {[tuple(s.shape) for s in student]} and teacher "
-            f"{[tuple(t.shape) for t in teacher]} differ; give the same levels of both."
-        )
