@@ -32,6 +32,7 @@ PLAN = {
         "plain": {"detector": "plain.yaml"},
         "sam": {"detector": "plain.yaml", "sam": "tiny", "fusion": {"method": "sam"}},
         "both": {"detector": "plain.yaml", "sam": "tiny", "fusion": {"method": "weighted"}},
+        "unasked": {"detector": "plain.yaml", "sam": "tiny", "sam_score": 1.0},
         "unstretched": {"detector": "unstretched.yaml"},
     },
     "figures": {"plain": {"f1": 65.0, "miou": 56.0}},
@@ -64,6 +65,8 @@ def test_every_method_is_scored_on_the_same_photographs(plan_file, squares, tmp_
     assert len(found) == 4
     entries = json.loads((tmp_path / "o/found/plain/fold0-seed0-light1.json").read_text())
     assert {"image_id", "category_id", "score", "bbox", "segmentation"} == set(entries[0])
+    unasked = tmp_path / "o/found/unasked/fold0-seed0-light1.json"
+    assert json.loads(unasked.read_text()) == entries
     with (tmp_path / "o" / "table.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [line["ap50_gain"] for line in table if line["method"] == "plain"] == ["0.0", "0.0"]

@@ -22,7 +22,7 @@ from headframe.engine.detector_data import shown
 from headframe.engine.detector_recipe import DetectorRecipe, PhotographSection
 from headframe.engine.detector_training import labels_of, photographs_of, read_parts
 from headframe.engine.enhance_training import train_enhancer
-from headframe.engine.prompting.boxes import answer_boxes
+from headframe.engine.prompting.boxes import answer_boxes, embed_photograph
 from headframe.engine.shared_runs import share
 from headframe.models.detector import read_options
 from headframe.models.sam.classprompt import ClassPromptedSam, build_class_prompted_sam
@@ -180,7 +180,19 @@ def build_sams(
         else:
             sam = published_sam(source, len(plan.photographs.categories))
         sams[source] = sam.to(desk.device).eval()
+    _share_encoders(list(sams.values()))
     return sams
+
+
+def _share_encoders(sams: Sequence[ClassPromptedSam]) -> None:
+    """Give SAMs with equal encoders one and the same, so that photographs are embedded once."""
+    for at, sam in enumerate(sams):
+        for other in sams[:at]:
+            mine, theirs = (s.sam.encoder.state_dict() for s in (sam, other))
+            same = mine.keys() == theirs.keys() and sam.sam.base == other.sam.base
+            if same and all(torch.equal(mine[name], theirs[name]) for name in mine):
+                sam.sam.encoder = other.sam.encoder
+                break
 
 
 def published_sam(source: str, classes: int) -> ClassPromptedSam:
@@ -237,7 +249,7 @@ def _chain(base: Chain, method: MethodSection, sams: Sams) -> Chain:
     fusion = None
     if method.fusion is not None:
         fusion = read_options(FusionOptions, method.fusion, name="fusion")
-    options = replace(base.options, classes=method.classes)
+    options = replace(base.options, classes=method.classes, sam_score=method.sam_score)
     return replace(base, sam=sams[method.sam], fusion=fusion, options=options)
 
 
@@ -248,13 +260,23 @@ def found_by(
     pixels = shown(photograph, base.prepare)
     (found,) = base.detector.detect([torch.from_numpy(pixels)], soft=True)
     found = found.above(base.options.min_score)
-    answers: dict[tuple[int, bool], Detections] = {}
+    answers: dict[tuple[int, bool, float], Detections] = {}
+    embedded: dict[int, torch.Tensor] = {}
     for name, chain in chains.items():
         if chain.sam is None:
             yield name, found
             continue
-        key = (id(chain.sam), chain.options.classes)
+        key = (id(chain.sam), chain.options.classes, chain.options.sam_score)
         if key not in answers:
             asked = found.above(chain.options.sam_score)
-            answers[key] = answer_boxes(chain.sam, pixels, asked, classes=chain.options.classes)
+            encoder = id(chain.sam.sam.encoder)
+            if len(asked) and encoder not in embedded:
+                embedded[encoder] = embed_photograph(chain.sam, pixels)
+            answers[key] = answer_boxes(
+                chain.sam,
+                pixels,
+                asked,
+                classes=chain.options.classes,
+                embedding=embedded.get(encoder),
+            )
         yield name, chain.finish(found, answers[key])[0]

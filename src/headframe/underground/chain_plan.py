@@ -33,6 +33,9 @@ class MethodSection(_Section):
         "the recipe of one, a YAML file beside the plan, trained on what the detector learns from",
     )
     classes: bool = Field(default=False, description="tell SAM the classes too")
+    sam_score: float = Field(
+        default=0.5, ge=0, le=1, description="SAM is asked about objects of at least this score"
+    )
     fusion: dict[str, Any] | None = Field(
         default=None, description="fields of FusionOptions; none: SAM's masks as they are"
     )

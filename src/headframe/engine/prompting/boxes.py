@@ -116,8 +116,30 @@ def frame_photograph(pixels: FloatArray, sam: Sam) -> PhotographFrame:
 
 
 @torch.inference_mode()
+def embed_photograph(network: ClassPromptedSam, pixels: FloatArray) -> Tensor:
+    """Embed a photograph for ``answer_boxes``, the slow half.
+
+    Args:
+        network: in evaluation mode.
+        pixels: (3, H, W) float32 RGB in [0, 1].
+
+    Returns:
+        (1, 256, h, w).
+
+    Raises:
+        GridMismatchError: as ``frame_photograph``.
+    """
+    return network.encode(frame_photograph(pixels, network.sam).pixels)
+
+
+@torch.inference_mode()
 def answer_boxes(
-    network: ClassPromptedSam, pixels: FloatArray, detected: Detections, *, classes: bool = True
+    network: ClassPromptedSam,
+    pixels: FloatArray,
+    detected: Detections,
+    *,
+    classes: bool = True,
+    embedding: Tensor | None = None,
 ) -> Detections:
     """Ask SAM for the mask in each box of a detector.
 
@@ -126,6 +148,7 @@ def answer_boxes(
         pixels: (3, H, W) float32 RGB in [0, 1].
         detected: what the detector found on it; boxes are cut to the photograph.
         classes: tell SAM the labels too.
+        embedding: of the photograph, by a network with the same encoder; None: it is made.
 
     Returns:
         One answer for each detection, in its order: its box and label, the IoU that SAM expects
@@ -142,7 +165,8 @@ def answer_boxes(
     if not len(detected):
         return Detections.none(*detected.size)
     frame = frame_photograph(pixels, network.sam)
-    embedding = network.encode(frame.pixels)
+    if embedding is None:
+        embedding = network.encode(frame.pixels)
     boxes = frame.to_frame(detected.boxes)
     labels = torch.from_numpy(detected.labels).to(boxes.device) if classes else None
     logits, scores = [], []
