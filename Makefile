@@ -51,6 +51,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/python scripts/docs_pictures.py
+	$(BIN)/python scripts/docs_underground.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 clean:

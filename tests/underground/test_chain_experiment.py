@@ -9,6 +9,12 @@ import yaml
 
 from headframe.cli.main import main
 from headframe.core.errors import DatasetError, MissingFileError, RecipeError
+from headframe.engine.box_sam_bundle import (
+    BoxSamBundle,
+    build_box_sam,
+    read_box_sam,
+    save_box_sam,
+)
 from headframe.models.sam.classprompt import build_class_prompted_sam
 from headframe.underground import chain_experiment, chain_parts
 from headframe.underground.chain_experiment import compare_chains
@@ -95,6 +101,51 @@ def test_what_was_found_is_not_looked_for_again(plan_file, squares, tmp_path, mo
         path.unlink()
     compare_chains(plan, recipes, out=tmp_path / "o", folds=[1], accelerator="cpu")
     assert {p: p.read_bytes() for p in (tmp_path / "o" / "found").rglob("*.json")} == kept
+
+
+def test_a_sam_that_learnt_elsewhere(plan_file, squares, tmp_path, monkeypatch):
+    network, sha256 = build_box_sam(1, base="tiny", peft="decoder")
+    with torch.no_grad():
+        network.table.weight.normal_(generator=torch.manual_seed(1))
+    folder = tmp_path / "elsewhere"
+
+    def save(categories):
+        told = BoxSamBundle("elsewhere", "tiny", sha256, "decoder", 4, categories, network.eval())
+        save_box_sam(told, folder)
+
+    save(("person",))
+    published = build_class_prompted_sam(1, base="tiny").eval()
+    published.sam.load_state_dict(read_box_sam(folder).network.sam.state_dict())  # as halves
+    monkeypatch.setattr(chain_parts, "published_sam", lambda source, classes: published)
+    ready = {"detector": "plain.yaml", "sam": str(folder), "sam_score": 0.0}
+    methods = {
+        "plain": {"detector": "plain.yaml"},
+        "silent": ready,
+        "told": {**ready, "classes": True},
+        "base": {**ready, "sam": "tiny"},
+    }
+    plan_file.write_text(yaml.safe_dump({**PLAN, "methods": methods}, sort_keys=False))
+    plan, recipes = load_plan(plan_file)
+    plan = plan.with_sources([str(squares)])
+    embedded = []
+    embed = chain_parts.embed_photograph
+
+    def counted(*args):
+        embedded.append(args)
+        return embed(*args)
+
+    monkeypatch.setattr(chain_parts, "embed_photograph", counted)
+    rows = compare_chains(plan, recipes, out=tmp_path / "o", folds=[0], accelerator="cpu")
+    found = {
+        name: json.loads((tmp_path / f"o/found/{name}/fold0-seed0-light0.1.json").read_text())
+        for name in methods
+    }
+    assert found["silent"] == found["base"] != found["plain"]
+    assert found["told"] != found["silent"]
+    assert 0 < len(embedded) <= rows[0].report.images * 2  # one encoder, two lights
+    save(("miner",))
+    with pytest.raises(RecipeError, match=r"told miner; the plan has person\."):
+        compare_chains(plan, recipes, out=tmp_path / "p", folds=[0], accelerator="cpu")
 
 
 def test_plans_that_cannot_be(plan_file, squares, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from headframe.core.detections import Detections
-from headframe.core.errors import DatasetError
+from headframe.core.errors import DatasetError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.coco import read_coco
 from headframe.datasets.photographs import InstancePhotograph
@@ -177,6 +177,8 @@ def build_sams(
     for source in sorted(named):
         if is_recipe(source):
             sam = _trained(plan, recipes, run, source=source, recipe=recipe, desk=desk)
+        elif Path(source).is_dir():
+            sam = _ready(Path(source), plan)
         else:
             sam = published_sam(source, len(plan.photographs.categories))
         sams[source] = sam.to(desk.device).eval()
@@ -193,6 +195,22 @@ def _share_encoders(sams: Sequence[ClassPromptedSam]) -> None:
             if same and all(torch.equal(mine[name], theirs[name]) for name in mine):
                 sam.sam.encoder = other.sam.encoder
                 break
+
+
+def _ready(folder: Path, plan: ChainPlan) -> ClassPromptedSam:
+    """Read a SAM that was trained on other photographs than the plan's.
+
+    Raises:
+        RecipeError: it was told other classes.
+        MissingFileError, BundleError: as ``read_box_sam``.
+    """
+    bundle = read_box_sam(folder)
+    if bundle.categories != plan.photographs.categories:
+        raise RecipeError(
+            f"{folder}: this SAM was told {', '.join(bundle.categories)}; the plan has "
+            f"{', '.join(plan.photographs.categories)}. Give one of the same classes."
+        )
+    return bundle.network
 
 
 def published_sam(source: str, classes: int) -> ClassPromptedSam:
