@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from headframe.engine.enhancer_bundle import load_enhancer, shipped_enhancers
 from headframe.io.images import find_images, read_float, read_image
-from headframe.underground.chain_bundle import shipped_chains
+from headframe.underground.chain_names import shipped_chains
 from headframe.underground.segment.run import segment_sources
 from headframe.underground.segment.work import SegmentOptions
 

@@ -1,7 +1,7 @@
 """A table of enhancers on pairs of dark and bright photographs, and a sheet to look at.
 
-    python scripts/enhancers.py ../shared/data/lol-pairs/test --model gamma --model kind-s --out seen
-    python scripts/enhancers.py pairs --model kind-s --dark ../shared/data/lol-dark --out seen
+    python scripts/enhancers.py pairs --model gamma --model runs/kind-s --out seen
+    python scripts/enhancers.py pairs --model clahe --dark ../shared/data/lol-dark --out seen
 
 Pairs lie in `imgs` and `targets` under the same names. `--model` is what `headframe enhance` takes,
 with `@auto` or `@5` behind it for a ratio and `-` for the network without its restoration net.

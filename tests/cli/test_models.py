@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -21,6 +22,23 @@ def test_list_names_bundles_and_architectures(capsys):
     assert {"minesegsat-b0", "minesegsat-b3"} < set(names)
     assert run("models", "list") == 0
     assert "minesegsat-b3" in capsys.readouterr().out
+
+
+def test_chains_are_listed_and_shown(capsys, monkeypatch):
+    assert run("models", "list", "--json") == 0
+    (chain,) = json.loads(capsys.readouterr().out)["chains"]
+    assert chain["name"] == "dis-mine-person"
+    assert chain["finds"] == ["person"]
+    assert chain["megabytes"] < 60
+    assert run("models", "show", "dis-mine-person", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["parameters"] == 7_859_067
+    assert told["metrics"]
+    assert run("models", "show", "dis-mine-person") == 0
+    assert "a chain below ground" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "headframe.underground.chain_bundle", None)
+    assert run("models", "list", "--json") == 0  # also without the extra
+    assert json.loads(capsys.readouterr().out)["chains"] == []
 
 
 def test_show_an_architecture(capsys):

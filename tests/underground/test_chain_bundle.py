@@ -28,8 +28,8 @@ from headframe.underground.chain_bundle import (
     load_chain,
     read_chain,
     save_chain,
-    shipped_chains,
 )
+from headframe.underground.chain_names import is_chain, shipped_chains
 from headframe.underground.fusion import FusionOptions, Gate, Guard
 from headframe.underground.fusion.gate import FEATURES
 
@@ -222,6 +222,9 @@ def test_names(tmp_path, saved, monkeypatch):
     shutil.copytree(saved, tmp_path / "bundles" / "dis-mine-tiny")
     (tmp_path / "bundles" / "other").mkdir()
     assert shipped_chains() == ("dis-mine-tiny",)
+    assert is_chain("dis-mine-tiny")
+    assert is_chain(str(saved))
+    assert not is_chain(str(tmp_path))
     assert load_chain("dis-mine-tiny").name == "whole"
 
 

@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the bundles that come with headframe, and every architecture a recipe can name.
+    """List what comes with headframe, and every architecture a recipe can name.
 
     Examples:
         headframe models list
@@ -31,20 +31,30 @@ def list_models(
     from headframe.cli import console
     from headframe.engine.bundle import find_bundle, read_spec, shipped_bundles
     from headframe.models.registry import BUILDERS
+    from headframe.underground.chain_names import shipped_chains
 
     specs = [read_spec(find_bundle(name)) for name in shipped_bundles()]
+    chains = [facts for name in shipped_chains() if (facts := _chain(name)) is not None]
     if as_json:
         kinds = [
             {"name": name, "source": kind.source, "description": kind.description}
             for name, kind in BUILDERS.items()
         ]
-        console.emit_json({"bundles": [_brief(spec) for spec in specs], "architectures": kinds})
+        told = [{k: v for k, v in c.items() if k not in ("metrics", "training")} for c in chains]
+        found = {"bundles": [_brief(spec) for spec in specs], "chains": told}
+        console.emit_json(found | {"architectures": kinds})
         return
     rows = [
         (s.name, s.inputs.sensor, " ".join(s.inputs.bands), f"{s.inputs.gsd_m:g} m", _target(s))
         for s in specs
     ]
     console.table("Shipped models", ("name", "sensor", "bands", "pixel", "maps"), rows)
+    below = [
+        (c["name"], ", ".join(c["finds"]), c["fusion"] or "-", f"{c['megabytes']} MB")
+        for c in chains
+    ]
+    if below:
+        console.table("Shipped chains, below ground", ("name", "finds", "fusion", "size"), below)
     known = [(name, kind.description, kind.source) for name, kind in BUILDERS.items()]
     console.table("Architectures", ("name", "what it is", "source"), known)
 
@@ -53,15 +63,16 @@ def list_models(
 def show_model(
     model: Annotated[
         str,
-        typer.Argument(help="Name, bundle folder, hf://owner/name, architecture, or base of SAM."),
+        typer.Argument(help="Name, folder, hf://owner/name, architecture, or base of SAM."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show a model (its needs, output and figures), an architecture, or a base of SAM.
+    """Show a model (its needs, output and figures), a chain, an architecture, or a base of SAM.
 
     Examples:
         headframe models show tailings-s2-rgb
         headframe models show runs/unet/bundle --json
+        headframe models show dis-mine-person
         headframe models show minesegsat-b3 --json
         headframe models show sam_vit_b.pth
     """
@@ -69,12 +80,16 @@ def show_model(
     from headframe.engine.bases import is_base
     from headframe.engine.bundle import find_bundle, out_channels, read_spec
     from headframe.models.registry import BUILDERS, count_parameters, count_trained
+    from headframe.underground.chain_names import is_chain
 
     if model in BUILDERS and not Path(model).is_dir():
         _show_architecture(model, as_json=as_json)
         return
     if is_base(model) and not Path(model).is_dir():
         _show_base(model, as_json=as_json)
+        return
+    if is_chain(model):
+        _show_chain(model, as_json=as_json)
         return
     spec = read_spec(find_bundle(model))
     counted = (spec.architecture, spec.inputs.bands, out_channels(spec), spec.options)
@@ -145,6 +160,29 @@ def _show_architecture(name: str, *, as_json: bool) -> None:
     counted = f"{facts['parameters']:,} with these bands, default options and one logit"
     rows = [(key, value) for key, value in (facts | {"parameters": counted}).items()]
     console.table(name, ("field", "value"), rows)
+
+
+def _chain(name: str) -> dict[str, Any] | None:
+    """Describe a chain; None where its extra is not installed."""
+    try:
+        from headframe.underground.chain_bundle import describe_chain
+    except ModuleNotFoundError:
+        return None
+    return describe_chain(name)
+
+
+def _show_chain(source: str, *, as_json: bool) -> None:
+    from headframe.cli import console
+    from headframe.underground.chain_bundle import describe_chain
+
+    facts = describe_chain(source)
+    if as_json:
+        console.emit_json(facts)
+        return
+    nested = ("metrics", "training")
+    rows = [(key, value) for key, value in facts.items() if key not in nested]
+    rows += [(f"{key}: {name}", told) for key in nested for name, told in facts[key].items()]
+    console.table(f"{facts['name']}: a chain below ground", ("field", "value"), rows)
 
 
 def _show_base(source: str, *, as_json: bool) -> None:

@@ -34,9 +34,9 @@ from headframe.engine.enhancer_bundle import (
 from headframe.engine.enhancing import BASELINES, NetworkEnhancer
 from headframe.io.files import make_folder, write_json
 from headframe.underground.chain import Chain, ChainOptions
+from headframe.underground.chain_names import DESCRIPTION, shipped_chains
 from headframe.underground.fusion import METHODS, FusionOptions, Gate, Guard, load_gate
 
-DESCRIPTION = "dismine.json"
 DETECTOR, ENHANCER, SAM = "detector", "enhancer", "sam"
 LARGEST_MB = 60
 """A shipped chain is no larger."""
@@ -213,14 +213,6 @@ def _fusion(told: _Fusion) -> FusionOptions:
     return FusionOptions(**values, guard=guard, gate=None if gate is None else Gate(**gate))
 
 
-def shipped_chains() -> tuple[str, ...]:
-    """Names of the chains inside the package."""
-    root = resources.files("headframe") / "bundles"
-    if not root.is_dir():
-        return ()
-    return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(DESCRIPTION).is_file()))
-
-
 def load_chain(source: str, *, device: str = "auto") -> Chain:
     """Load a chain, ready to work.
 
@@ -253,6 +245,33 @@ def chain_fingerprint(source: str) -> str:
             digest.update(path.relative_to(folder).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def describe_chain(source: str) -> dict[str, Any]:
+    """Tell of a chain without loading its SAM; plain values.
+
+    Args:
+        source: a shipped name, or a chain's folder.
+
+    Raises:
+        UnknownNameError, MissingFileError, BundleError: as ``load_chain``.
+    """
+    folder = _find(source)
+    told = read_description(_Description, folder / DESCRIPTION, what="chain")
+    detector = read_detector(folder / DETECTOR)
+    return {
+        "name": told.name,
+        "finds": list(detector.categories),
+        "prepare": told.prepare,
+        "detector": detector.architecture,
+        "parameters": sum(p.numel() for p in detector.network.parameters()),
+        "sam": told.sam,
+        "fusion": None if told.fusion is None else told.fusion.method,
+        **told.options.model_dump(),
+        "megabytes": round(chain_bytes(folder) / 1e6, 1),
+        "metrics": told.metrics,
+        "training": told.training,
+    }
 
 
 def build_chain(parts: ChainParts, *, device: str = "cpu") -> Chain:

@@ -29,8 +29,8 @@ class MethodSection(_Section):
     detector: str = Field(description="recipe of the detector, a file beside the plan")
     sam: str | None = Field(
         default=None,
-        description="asked about the detector's boxes: litemedsam or a file of a SAM, as it is; the "
-        "folder of one that was trained on other photographs; or the recipe of one, a YAML file "
+        description="asked about the detector's boxes: litemedsam or a file of a SAM, as it is; "
+        "the folder of one trained on other photographs; or the recipe of one, a YAML file "
         "beside the plan, trained on what the detector learns from",
     )
     classes: bool = Field(default=False, description="tell SAM the classes too")

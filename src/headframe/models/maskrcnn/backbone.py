@@ -52,8 +52,8 @@ class PyramidBackbone(nn.Module):
     def stages(self, x: Tensor) -> list[Tensor]:
         """Give the body's features of images (N, 3, H, W): four (N, C, H / s, W / s).
 
-        On CPUs in float32, even under autocast: there the gradient of a depth-wise convolution takes
-        ten times as long in bfloat16, and half of a step of training with it (EXPERIMENTS.md).
+        On CPUs in float32, even under autocast: gradients of depth-wise convolutions take there
+        ten times as long in bfloat16, and with them half of a training step (EXPERIMENTS.md).
         """
         if x.device.type != "cpu":
             features: list[Tensor] = self.body(x)
