@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 PICTURES = ROOT / "docs" / "pictures"
 CHAIN, ENHANCER = "dis-mine-person", "kind-s"
-PST900 = ("utils_rgb_loader.png", "clr_rgb.png", "pstrgb.png")
+PST900 = ("utils_rgb_loader.png", "clr_rgb.png")
 FRAME_PX = (270, 480)
 Pixels = npt.NDArray[np.uint8]
 
