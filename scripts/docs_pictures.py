@@ -7,10 +7,11 @@ cannot be drawn is left out; its page then says so.
 import csv
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -93,11 +94,16 @@ def overlay(image: Pixels, mask: NDArray[np.bool_]) -> Pixels:
     return shown
 
 
-def save(name: str, panels: list[tuple[str, Pixels]], *, columns: int) -> None:
+def save(
+    name: str,
+    panels: Sequence[tuple[str, NDArray[Any]]],
+    *,
+    columns: int,
+    row_in: float = 3.2,
+) -> None:
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False, layout="constrained"
-    )
+    size = (3 * columns, row_in * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, (title, picture) in zip(axes.flat, panels, strict=False):

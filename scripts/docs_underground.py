@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from docs_pictures import PICTURES, SHARED, save
 
 from headframe.engine.enhancer_bundle import load_enhancer, shipped_enhancers
 from headframe.io.images import find_images, read_float, read_image
@@ -18,10 +18,6 @@ from headframe.underground.chain_names import shipped_chains
 from headframe.underground.segment.run import segment_sources
 from headframe.underground.segment.work import SegmentOptions
 
-plt.switch_backend("Agg")  # no window
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
-PICTURES = ROOT / "docs" / "pictures"
 CHAIN, ENHANCER = "dis-mine-person", "kind-s"
 PST900 = ("utils_rgb_loader.png", "clr_rgb.png")
 FRAME_PX = (270, 480)
@@ -51,7 +47,7 @@ def found() -> None:
             segment_sources([str(path)], model=CHAIN, out=Path(folder), options=options)
             (drawn,) = find_images([Path(folder) / "overlays"])
             shown += [(path.name, fitted(read_image(path))), ("found", fitted(read_image(drawn)))]
-    save("underground-found.png", shown, columns=4)
+    save("underground-found.png", shown, columns=4, row_in=2.0)
 
 
 def enhanced() -> None:
@@ -68,21 +64,7 @@ def enhanced() -> None:
         row += [("", np.ones_like(pixels))] * (5 - len(row))
         levels = [(name, np.rint(v.transpose(1, 2, 0) * 255).astype(np.uint8)) for name, v in row]
         shown += [(name, fitted(picture)) for name, picture in levels]
-    save("underground-enhanced.png", shown, columns=5)
-
-
-def save(name: str, panels: list[tuple[str, Pixels]], *, columns: int) -> None:
-    rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3 * columns, 2 * rows), squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, (title, picture) in zip(axes.flat, panels, strict=False):
-        axis.imshow(picture)
-        axis.set_title(title, fontsize=8)
-    figure.savefig(PICTURES / name, dpi=110)
-    plt.close(figure)
+    save("underground-enhanced.png", shown, columns=5, row_in=2.0)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from headframe.core.classmap import ClassInfo, ClassMap
 from headframe.core.errors import BundleError, MissingFileError, UnknownNameError
 from headframe.core.modelspec import BaseSpec, InputSpec, ModelSpec
 from headframe.engine.bases import base_state, find_base
+from headframe.engine.description import shipped
 from headframe.engine.hub import SCHEME, fetch_files, push_files
 from headframe.engine.modelcard import is_prompted, model_card
 from headframe.engine.weights import load_tensors, save_tensors
@@ -204,10 +205,7 @@ class _Description(BaseModel):
 
 def shipped_bundles() -> tuple[str, ...]:
     """Names of the bundles inside the package."""
-    root = resources.files("headframe") / "bundles"
-    if not root.is_dir():
-        return ()
-    return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(DESCRIPTION).is_file()))
+    return shipped(DESCRIPTION)
 
 
 def find_bundle(source: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,14 @@ from torch import Tensor, nn
 from headframe.core.errors import BundleError, MissingFileError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def shipped(description: str) -> tuple[str, ...]:
+    """Names of the folders inside the package that hold a description of this file name."""
+    root = resources.files("headframe") / "bundles"
+    if not root.is_dir():
+        return ()
+    return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(description).is_file()))
 
 
 def read_description(model: type[Model], path: Path, *, what: str) -> Model:

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from headframe.core.errors import BundleError, InputError, MissingFileError, UnknownNameError
-from headframe.engine.description import fill_network, read_description
+from headframe.engine.description import fill_network, read_description, shipped
 from headframe.engine.enhancing import (
     BASELINES,
     EnhanceOptions,
@@ -110,10 +110,7 @@ def read_enhancer(folder: Path) -> EnhancerBundle:
 
 def shipped_enhancers() -> tuple[str, ...]:
     """Names of the enhancers inside the package."""
-    root = resources.files("headframe") / "bundles"
-    if not root.is_dir():
-        return ()
-    return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(DESCRIPTION).is_file()))
+    return shipped(DESCRIPTION)
 
 
 def find_enhancer(source: str) -> EnhancerBundle:
@@ -199,10 +196,10 @@ def _find(source: str) -> Path:
     if path.is_dir():
         inner = path / "bundle"
         return inner if (inner / DESCRIPTION).is_file() else path
-    shipped = shipped_enhancers()
-    if source in shipped:
+    names = shipped_enhancers()
+    if source in names:
         with resources.as_file(resources.files("headframe") / "bundles" / source) as folder:
             return folder
     if len(path.parts) > 1:
         raise MissingFileError(f"{source}: no such enhancer. Give a folder with {DESCRIPTION}.")
-    raise UnknownNameError.of("enhancer", source, [*BASELINES, *shipped])
+    raise UnknownNameError.of("enhancer", source, [*BASELINES, *names])

@@ -1,17 +1,15 @@
 """Names of chains, told without what it takes to run one."""
 
-from importlib import resources
 from pathlib import Path
+
+from headframe.engine.description import shipped
 
 DESCRIPTION = "dismine.json"
 
 
 def shipped_chains() -> tuple[str, ...]:
     """Names of the chains inside the package."""
-    root = resources.files("headframe") / "bundles"
-    if not root.is_dir():
-        return ()
-    return tuple(sorted(e.name for e in root.iterdir() if e.joinpath(DESCRIPTION).is_file()))
+    return shipped(DESCRIPTION)
 
 
 def is_chain(source: str) -> bool:
