@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -145,6 +146,9 @@ def test_a_sam_that_learnt_elsewhere(plan_file, squares, tmp_path, monkeypatch):
     assert 0 < len(embedded) <= rows[0].report.images * 2  # one encoder, two lights
     save(("miner",))
     with pytest.raises(RecipeError, match=r"told miner; the plan has person\."):
+        compare_chains(plan, recipes, out=tmp_path / "p", folds=[0], accelerator="cpu")
+    shutil.rmtree(folder)
+    with pytest.raises(MissingFileError, match=r"elsewhere: no such folder of a SAM\. Train one"):
         compare_chains(plan, recipes, out=tmp_path / "p", folds=[0], accelerator="cpu")
 
 

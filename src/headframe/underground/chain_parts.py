@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from headframe.core.detections import Detections
-from headframe.core.errors import DatasetError, RecipeError
+from headframe.core.errors import DatasetError, MissingFileError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.coco import read_coco
 from headframe.datasets.photographs import InstancePhotograph
@@ -177,7 +177,7 @@ def build_sams(
     for source in sorted(named):
         if is_recipe(source):
             sam = _trained(plan, recipes, run, source=source, recipe=recipe, desk=desk)
-        elif Path(source).is_dir():
+        elif _is_folder(source):
             sam = _ready(Path(source), plan)
         else:
             sam = published_sam(source, len(plan.photographs.categories))
@@ -197,13 +197,24 @@ def _share_encoders(sams: Sequence[ClassPromptedSam]) -> None:
                 break
 
 
+def _is_folder(source: str) -> bool:
+    """Whether a SAM is named by a folder, there or not: a path that is no address and no file."""
+    path = Path(source)
+    return path.is_dir() or ("://" not in source and len(path.parts) > 1 and not path.suffix)
+
+
 def _ready(folder: Path, plan: ChainPlan) -> ClassPromptedSam:
     """Read a SAM that was trained on other photographs than the plan's.
 
     Raises:
         RecipeError: it was told other classes.
-        MissingFileError, BundleError: as ``read_box_sam``.
+        MissingFileError: no such folder; or, with BundleError, as ``read_box_sam``.
     """
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder}: no such folder of a SAM. Train one into it with headframe underground "
+            "train-sam, or correct the plan."
+        )
     bundle = read_box_sam(folder)
     if bundle.categories != plan.photographs.categories:
         raise RecipeError(

@@ -255,6 +255,17 @@ def test_frozen_norms_have_nothing_to_learn():
     assert not [k for k, _ in net.named_parameters() if ".bn" in k]
 
 
+def test_on_a_cpu_the_body_stays_in_float32():
+    backbone = MaskRCNN(1, TINY).backbone.eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        exact = backbone.stages(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            stages = backbone.stages(image)
+    assert {stage.dtype for stage in stages} == {torch.float32}
+    assert all(torch.equal(*pair) for pair in zip(stages, exact, strict=True))
+
+
 @pytest.mark.parametrize("isd", [False, True])
 def test_half_precision_and_another_layout(isd):
     net = build(replace(TINY, adaptive_downsampling=isd, smooth_blocks=isd))
