@@ -12,6 +12,7 @@ from headframe.datasets.light_pairs import PairPlan, light_pair, read_bright
 from headframe.engine.enhance_recipe import load_enhance_recipe, parse_enhance_recipe
 from headframe.engine.enhance_training import EnhanceRun, train_enhancer
 from headframe.engine.enhancer_bundle import load_enhancer, read_enhancer
+from headframe.losses.kind import max_rgb_distance
 
 ROOT = Path(__file__).parents[2]
 STAGE = {"steps": 3, "batch": 2, "crop_px": 32, "lr": 1e-3}
@@ -133,6 +134,33 @@ def test_decomposition_learns_to_take_an_image_apart(photographs, tmp_path):
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:121]
     losses = [float(row.split(",")[2]) for row in rows]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_illumination_follows_the_largest_channel_where_it_is_told(photographs, tmp_path):
+    def distance(max_rgb):
+        stages = {n: {**STAGE, "steps": 1} for n in ("adjustment", "restoration")}
+        stages["decomposition"] = {**STAGE, "steps": 60, "lr": 1e-2}
+        loss = {"max_rgb": max_rgb, "smooth_after": 0.5}
+        pairs = {"camera": 1, "light": [0.05, 0.2], "stretch": False}
+        chosen = recipe(stages=stages, network={"width": 8}, loss=loss, pairs=pairs)
+        run = EnhanceRun(
+            chosen, read_bright([photographs], short_side_px=60), out=tmp_path, device="cpu"
+        )
+        for _ in range(60):
+            run._one_step("decomposition")
+        with torch.no_grad():
+            return max_rgb_distance(run._pair(*run._pairs(range(1000, 1010), crop_px=32))).item()
+
+    assert distance(2.0) < 0.7 * distance(0.0)
+
+
+def test_smoothness_comes_later():
+    loss = recipe(loss={"smooth_after": 0.2, "max_rgb": 0.3}).loss
+    grown = [loss.at(share).smoothness for share in (0.0, 0.2, 0.3, 0.4, 1.0)]
+    assert grown == pytest.approx([0, 0, 0.075, 0.15, 0.15])
+    assert loss.at(0.3).consistency == pytest.approx(0.1)
+    assert (loss.at(0.0).max_rgb, loss.at(0.0).reflectance) == (0.3, 0.01)
+    assert recipe().loss.at(0.0).smoothness == 0.15
 
 
 def test_a_run_is_not_taken_over(photographs, tmp_path):

@@ -14,6 +14,7 @@ from headframe.losses.kind import (
     gradients,
     illumination_smoothness,
     joint_loss,
+    max_rgb_distance,
     mutual_consistency,
     reconstruction,
     reflectance_similarity,
@@ -94,6 +95,13 @@ def test_illumination_smoothness(pair):
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_max_rgb_distance(pair):
+    red = torch.tensor([1.0, 0.5, 0.0]).view(1, 3, 1, 1)  # the largest channel counts
+    coloured = Decomposed(**{**vars(pair), "dark": pair.dark * red, "bright": pair.bright * red})
+    expected = (0.1 + 0.2 + 0.1) / 3 + (0.0 + 0.1 + 0.3) / 3
+    assert max_rgb_distance(coloured).item() == pytest.approx(expected)
+
+
 def test_decomposition_is_the_weighted_sum(pair):
     smooth = illumination_smoothness(pair.dark_illumination, pair.dark)
     smooth = smooth + illumination_smoothness(pair.bright_illumination, pair.bright)
@@ -104,6 +112,9 @@ def test_decomposition_is_the_weighted_sum(pair):
     paper = KinDWeights(consistency=0.1, smoothness=0.08)
     expected = sum(w * t for w, t in zip((1, 0.01, 0.1, 0.08), terms, strict=True))
     assert decomposition_loss(pair, paper).item() == pytest.approx(expected)
+    ours = KinDWeights(consistency=0.1, smoothness=0.08, max_rgb=0.5)
+    expected += 0.5 * max_rgb_distance(pair).item()
+    assert decomposition_loss(pair, ours).item() == pytest.approx(expected)
 
 
 def test_restoration_of_flat_images():

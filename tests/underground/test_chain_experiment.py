@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from faster_coco_eval.core import mask as rle_tools
 
 from headframe.cli.main import main
 from headframe.core.errors import DatasetError, MissingFileError, RecipeError
@@ -20,6 +21,7 @@ from headframe.models.sam.classprompt import build_class_prompted_sam
 from headframe.underground import chain_experiment, chain_parts
 from headframe.underground.chain_experiment import compare_chains
 from headframe.underground.chain_plan import load_plan
+from headframe.underground.fusion.gate import FEATURES, Gate, save_gate
 
 DETECTOR = {
     "detector": {
@@ -152,6 +154,37 @@ def test_a_sam_that_learnt_elsewhere(plan_file, squares, tmp_path, monkeypatch):
         compare_chains(plan, recipes, out=tmp_path / "p", folds=[0], accelerator="cpu")
 
 
+def test_a_gate_that_learnt_elsewhere(plan_file, squares, tmp_path):
+    def rows_of(bias):
+        gate = tmp_path / "gate.json"
+        save_gate(Gate((0.0,) * len(FEATURES), bias), gate)
+        method = {"detector": "plain.yaml", "sam": "tiny", "sam_score": 0.0}
+        steps = {"align": False, "min_overlap": None, "close": False, "open_": False}
+        methods = {
+            "plain": {"detector": "plain.yaml"},
+            "gated": {**method, "fusion": {"method": "gate", **steps}, "gate": str(gate)},
+        }
+        plan_file.write_text(yaml.safe_dump({**PLAN, "methods": methods}, sort_keys=False))
+        plan, recipes = load_plan(plan_file)
+        plan = plan.with_sources([str(squares)])
+        compare_chains(plan, recipes, out=tmp_path / f"{bias}", folds=[0], accelerator="cpu")
+        found = tmp_path / f"{bias}" / "found/gated/fold0-seed0-light0.1.json"
+        return json.loads(found.read_text())
+
+    def area(entries):
+        return sum(rle_tools.area(entry["segmentation"]) for entry in entries)
+
+    everywhere, nowhere = rows_of(1.0), rows_of(-1.0)
+    assert area(everywhere) > area(nowhere)
+    (tmp_path / "gate.json").unlink()
+    plan, recipes = load_plan(plan_file)
+    plan = plan.with_sources([str(squares)])
+    out = tmp_path / "none"
+    with pytest.raises(MissingFileError, match=r"gate\.json: no such file\. Fit a gate first"):
+        compare_chains(plan, recipes, out=out, folds=[0], accelerator="cpu")
+    assert not (out / "detectors").exists()  # told before the training
+
+
 def test_plans_that_cannot_be(plan_file, squares, tmp_path):
     def write(**changes):
         plan_file.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
@@ -167,6 +200,11 @@ def test_plans_that_cannot_be(plan_file, squares, tmp_path):
     write(methods={"plain": {"detector": "plain.yaml", "fusion": {}}})
     with pytest.raises(RecipeError, match="fusion and classes need a sam"):
         load_plan(plan_file)
+    sam = {"detector": "plain.yaml", "sam": "tiny"}
+    for wrong in ({"fusion": {"method": "gate"}}, {"fusion": {}, "gate": "gate.json"}):
+        write(methods={"plain": {**sam, **wrong}})
+        with pytest.raises(RecipeError, match="needs a gate, and no other does"):
+            load_plan(plan_file)
     write(methods={"plain": {"detector": "absent.yaml"}})
     with pytest.raises(MissingFileError, match=r"absent\.yaml"):
         load_plan(plan_file)

@@ -79,7 +79,7 @@ def compare(
 
     Examples:
 
-        headframe underground compare recipes/dis-mine/plan-person.yaml --data people --out compared
+        headframe underground compare recipes/dis-mine/person/plan.yaml --data people --out compared
 
         headframe underground compare plan.yaml --out compared --only-fold 0 --seed 0 --seed 1
 

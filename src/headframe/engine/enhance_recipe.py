@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headframe.engine.recipe_file import load_as, parse_as
+from headframe.losses.kind import KinDWeights
 
 StageName = Literal["decomposition", "adjustment", "restoration", "joint"]
 STAGES: dict[str, tuple[StageName, ...]] = {
@@ -79,6 +80,23 @@ class WeightSection(_Section):
     smoothness: float = Field(default=0.15, ge=0)
     restoration: float = Field(default=1.0, ge=0)
     adjustment: float = Field(default=1.0, ge=0)
+    max_rgb: float = Field(default=0.0, ge=0, description="illumination near the largest channel")
+    smooth_after: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="share of the decomposition's steps without consistency and smoothness, which "
+        "then grow to their weights over as many again",
+    )
+
+    def at(self, share: float) -> KinDWeights:
+        """Give the weights after a share of the decomposition's steps, 0-1."""
+        values = self.model_dump(exclude={"smooth_after"})
+        if self.smooth_after > 0:
+            grown = min(1.0, max(0.0, share / self.smooth_after - 1))
+            values["consistency"] *= grown
+            values["smoothness"] *= grown
+        return KinDWeights(**values)
 
 
 class EnhanceRecipe(_Section):

@@ -25,7 +25,6 @@ from headframe.engine.weights import load_checkpoint, save_checkpoint
 from headframe.io.files import write_json, write_text
 from headframe.losses.kind import (
     Decomposed,
-    KinDWeights,
     adjustment_loss,
     decomposition_loss,
     joint_loss,
@@ -109,7 +108,7 @@ class EnhanceRun:
         self._photographs = photographs
         self._device = torch.device(device)
         self._stages = STAGES[recipe.network.mode]
-        self._weights = KinDWeights(**recipe.loss.model_dump())
+        self._weights = recipe.loss.at(1.0)
         self._losses: dict[StageName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
             "decomposition": self._decompose,
             "adjustment": self._adjust,
@@ -235,7 +234,8 @@ class EnhanceRun:
         return _decomposed(dark, bright, low=low, high=high)
 
     def _decompose(self, dark: Tensor, bright: Tensor, coin: Tensor) -> Tensor:
-        return decomposition_loss(self._pair(dark, bright), self._weights)
+        weights = self.recipe.loss.at(self.state.step / self.recipe.stages["decomposition"].steps)
+        return decomposition_loss(self._pair(dark, bright), weights)
 
     def _adjust(self, dark: Tensor, bright: Tensor, coin: Tensor) -> Tensor:
         """Half the pairs are brightened, half darkened, with the ratio that fits."""

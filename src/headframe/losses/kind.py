@@ -34,6 +34,7 @@ class KinDWeights:
         smoothness: of illumination where the image is smooth; code 0.15, paper 0.08.
         restoration: mean square error of the restored reflectance, joint training only.
         adjustment: the same of the adjusted illumination.
+        max_rgb: of both illuminations by the largest channel; ours, 0 in KinD.
     """
 
     reconstruction: float = 1.0
@@ -42,6 +43,7 @@ class KinDWeights:
     smoothness: float = 0.15
     restoration: float = 1.0
     adjustment: float = 1.0
+    max_rgb: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -123,8 +125,20 @@ def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
     return total
 
 
+def max_rgb_distance(pair: Decomposed) -> Tensor:
+    """Mean absolute difference of illumination and largest channel, dark plus bright.
+
+    Retinex's first guess of illumination (LIME, Guo et al., IEEE TIP 2017, eq. 3). KinD has no such
+    term: its four leave open how much of a dark image is lack of light and how much dark ground,
+    and the level of the light is learnt late or, in a short training, not at all.
+    """
+    dark = F.l1_loss(pair.dark_illumination, pair.dark.amax(dim=1, keepdim=True))
+    bright = F.l1_loss(pair.bright_illumination, pair.bright.amax(dim=1, keepdim=True))
+    return dark + bright
+
+
 def decomposition_loss(pair: Decomposed, weights: KinDWeights | None = None) -> Tensor:
-    """Sum the four terms of the first stage."""
+    """Sum the four terms of the first stage, and ours."""
     w = weights or KinDWeights()
     smooth = illumination_smoothness(pair.dark_illumination, pair.dark)
     smooth = smooth + illumination_smoothness(pair.bright_illumination, pair.bright)
@@ -133,6 +147,7 @@ def decomposition_loss(pair: Decomposed, weights: KinDWeights | None = None) -> 
         + w.reflectance * reflectance_similarity(pair)
         + w.consistency * mutual_consistency(pair)
         + w.smoothness * smooth
+        + w.max_rgb * max_rgb_distance(pair)
     )
 
 

@@ -33,6 +33,7 @@ from headframe.underground.chain_parts import (
     build_sams,
     detector_recipe,
     found_by,
+    fusion_of,
 )
 from headframe.underground.chain_plan import ChainPlan, PlanRecipes
 from headframe.underground.chain_table import LightRow, write_tables
@@ -100,6 +101,8 @@ def _look(plan: ChainPlan, recipes: PlanRecipes, run: Run, desk: Desk) -> None:
         for name, light in product(methods, plan.light.test)
     ):
         return
+    for name in methods:
+        fusion_of(plan.methods[name])  # what it cannot read is told before training
     recipe = detector_recipe(plan, recipes, run, desk=desk)
     sams = build_sams(plan, recipes, run, recipe=recipe, desk=desk)
     folder = desk.run_folder(run)

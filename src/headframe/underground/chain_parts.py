@@ -28,7 +28,7 @@ from headframe.models.detector import read_options
 from headframe.models.sam.classprompt import ClassPromptedSam, build_class_prompted_sam
 from headframe.underground.chain import Chain
 from headframe.underground.chain_plan import ChainPlan, MethodSection, PlanRecipes, is_recipe
-from headframe.underground.fusion import FusionOptions
+from headframe.underground.fusion import FusionOptions, load_gate
 
 DETECTORS, SAMS, ENHANCERS = "detectors", "sams", "enhancers"
 Sams = Mapping[str, ClassPromptedSam]
@@ -275,11 +275,16 @@ def build_chains(
 def _chain(base: Chain, method: MethodSection, sams: Sams) -> Chain:
     if method.sam is None:
         return base
-    fusion = None
-    if method.fusion is not None:
-        fusion = read_options(FusionOptions, method.fusion, name="fusion")
     options = replace(base.options, classes=method.classes, sam_score=method.sam_score)
-    return replace(base, sam=sams[method.sam], fusion=fusion, options=options)
+    return replace(base, sam=sams[method.sam], fusion=fusion_of(method), options=options)
+
+
+def fusion_of(method: MethodSection) -> FusionOptions | None:
+    """Read how a method fuses; None: not at all. Errors as ``read_options`` and ``load_gate``."""
+    if method.fusion is None:
+        return None
+    gate = {} if method.gate is None else {"gate": load_gate(method.gate)}
+    return read_options(FusionOptions, {**method.fusion, **gate}, name="fusion")
 
 
 def found_by(

@@ -40,11 +40,16 @@ class MethodSection(_Section):
     fusion: dict[str, Any] | None = Field(
         default=None, description="fields of FusionOptions; none: SAM's masks as they are"
     )
+    gate: Path | None = Field(
+        default=None, description="file of a gate, learnt from other photographs, for the fusion"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> "MethodSection":
         if self.sam is None and (self.fusion is not None or self.classes):
             raise ValueError("fusion and classes need a sam")
+        if (self.gate is not None) != ((self.fusion or {}).get("method") == "gate"):
+            raise ValueError("fusion {method: gate} needs a gate, and no other does")
         return self
 
 
