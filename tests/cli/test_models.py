@@ -41,6 +41,21 @@ def test_chains_are_listed_and_shown(capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["chains"] == []
 
 
+def test_enhancers_are_listed_and_shown(capsys, tmp_path):
+    assert run("models", "list", "--json") == 0
+    (enhancer,) = json.loads(capsys.readouterr().out)["enhancers"]
+    assert enhancer["name"] == "kind-s"
+    assert enhancer["megabytes"] < 8
+    assert run("models", "show", "kind-s", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["restoration_parameters"] > told["decomposition_parameters"] > 200_000
+    assert told["training"]["photographs"] > 0
+    assert run("models", "show", "kind-s") == 0
+    assert "kind-s: an enhancer" in capsys.readouterr().out
+    assert run("models", "show", str(tmp_path)) == 2  # a folder, but of no model
+    assert "error: " in capsys.readouterr().err
+
+
 def test_show_an_architecture(capsys):
     assert run("models", "show", "minesegsat-b3", "--json") == 0
     value = json.loads(capsys.readouterr().out)

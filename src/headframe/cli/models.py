@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headframe.core.modelspec import BaseSpec, ModelSpec
 
 app = typer.Typer(no_args_is_help=True)
+_NESTED = ("metrics", "training")
 
 
 @app.command("list")
@@ -30,18 +31,23 @@ def list_models(
     """
     from headframe.cli import console
     from headframe.engine.bundle import find_bundle, read_spec, shipped_bundles
+    from headframe.engine.enhancer_bundle import describe_enhancer, shipped_enhancers
     from headframe.models.registry import BUILDERS
     from headframe.underground.chain_names import shipped_chains
 
     specs = [read_spec(find_bundle(name)) for name in shipped_bundles()]
     chains = [facts for name in shipped_chains() if (facts := _chain(name)) is not None]
+    enhancers = [describe_enhancer(name) for name in shipped_enhancers()]
     if as_json:
         kinds = [
             {"name": name, "source": kind.source, "description": kind.description}
             for name, kind in BUILDERS.items()
         ]
-        told = [{k: v for k, v in c.items() if k not in ("metrics", "training")} for c in chains]
-        found = {"bundles": [_brief(spec) for spec in specs], "chains": told}
+        found = {
+            "bundles": [_brief(spec) for spec in specs],
+            "chains": [_flat(facts) for facts in chains],
+            "enhancers": [_flat(facts) for facts in enhancers],
+        }
         console.emit_json(found | {"architectures": kinds})
         return
     rows = [
@@ -55,6 +61,10 @@ def list_models(
     ]
     if below:
         console.table("Shipped chains, below ground", ("name", "finds", "fusion", "size"), below)
+    lights = [(e["name"], e["mode"], _light(e), f"{e['megabytes']} MB") for e in enhancers]
+    if lights:
+        head = ("name", "mode", "brightens", "size")
+        console.table("Shipped enhancers of dark photographs", head, lights)
     known = [(name, kind.description, kind.source) for name, kind in BUILDERS.items()]
     console.table("Architectures", ("name", "what it is", "source"), known)
 
@@ -67,18 +77,20 @@ def show_model(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show a model (its needs, output and figures), a chain, an architecture, or a base of SAM.
+    """Show a model (its needs, output, figures), a chain, an enhancer, an architecture or a base.
 
     Examples:
         headframe models show tailings-s2-rgb
         headframe models show runs/unet/bundle --json
         headframe models show dis-mine-person
+        headframe models show kind-s
         headframe models show minesegsat-b3 --json
         headframe models show sam_vit_b.pth
     """
     from headframe.cli import console
     from headframe.engine.bases import is_base
     from headframe.engine.bundle import find_bundle, out_channels, read_spec
+    from headframe.engine.enhancer_bundle import describe_enhancer, is_enhancer
     from headframe.models.registry import BUILDERS, count_parameters, count_trained
     from headframe.underground.chain_names import is_chain
 
@@ -89,7 +101,12 @@ def show_model(
         _show_base(model, as_json=as_json)
         return
     if is_chain(model):
-        _show_chain(model, as_json=as_json)
+        from headframe.underground.chain_bundle import describe_chain
+
+        _show_nested(describe_chain(model), "a chain below ground", as_json=as_json)
+        return
+    if is_enhancer(model):
+        _show_nested(describe_enhancer(model), "an enhancer", as_json=as_json)
         return
     spec = read_spec(find_bundle(model))
     counted = (spec.architecture, spec.inputs.bands, out_channels(spec), spec.options)
@@ -171,18 +188,24 @@ def _chain(name: str) -> dict[str, Any] | None:
     return describe_chain(name)
 
 
-def _show_chain(source: str, *, as_json: bool) -> None:
-    from headframe.cli import console
-    from headframe.underground.chain_bundle import describe_chain
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in _NESTED}
 
-    facts = describe_chain(source)
+
+def _light(facts: dict[str, Any]) -> str:
+    ratio, target = facts["ratio"], facts["target_light"]
+    return f"to a mean illumination of {target:g}" if ratio is None else f"by {ratio:g}"
+
+
+def _show_nested(facts: dict[str, Any], what: str, *, as_json: bool) -> None:
+    from headframe.cli import console
+
     if as_json:
         console.emit_json(facts)
         return
-    nested = ("metrics", "training")
-    rows = [(key, value) for key, value in facts.items() if key not in nested]
-    rows += [(f"{key}: {name}", told) for key in nested for name, told in facts[key].items()]
-    console.table(f"{facts['name']}: a chain below ground", ("field", "value"), rows)
+    rows = list(_flat(facts).items())
+    rows += [(f"{key}: {name}", told) for key in _NESTED for name, told in facts[key].items()]
+    console.table(f"{facts['name']}: {what}", ("field", "value"), rows)
 
 
 def _show_base(source: str, *, as_json: bool) -> None:

@@ -124,6 +124,31 @@ def find_enhancer(source: str) -> EnhancerBundle:
     return read_enhancer(_find(source))
 
 
+def is_enhancer(source: str) -> bool:
+    """Whether ``source`` is a shipped enhancer's name, an enhancer's folder or that of its run."""
+    inside = (Path(source) / name / DESCRIPTION for name in ("", "bundle"))
+    return source in shipped_enhancers() or any(path.is_file() for path in inside)
+
+
+def describe_enhancer(source: str) -> dict[str, Any]:
+    """Tell of a trained enhancer; plain values. Errors as ``find_enhancer``."""
+    folder = _find(source)
+    bundle = read_enhancer(folder)
+    parts = {
+        f"{name}_parameters": sum(p.numel() for p in part.parameters())
+        for name, part in bundle.network.named_children()
+    }
+    return {
+        "name": bundle.name,
+        **asdict(bundle.network.options),
+        **parts,
+        **asdict(bundle.options),
+        "megabytes": round((folder / WEIGHTS).stat().st_size / 1e6, 1),
+        "metrics": bundle.metrics,
+        "training": bundle.training,
+    }
+
+
 def load_enhancer(
     source: str, *, ratio: str | None = None, guard: bool | None = None, device: str = "auto"
 ) -> Enhancer:

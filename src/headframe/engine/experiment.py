@@ -17,6 +17,7 @@ from headframe.engine.baselines import boosted_trees_fold
 from headframe.engine.bundle import Bundle, load_bundle
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.experiment_table import Row, write_tables
+from headframe.engine.index_threshold import IndexThreshold, threshold_fold
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import Parts, choose_parts
@@ -24,8 +25,11 @@ from headframe.engine.shared_runs import holding, share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
+from headframe.models.detector import read_options
 
-TREES = "boosted-trees"
+TREES, THRESHOLD = "boosted-trees", "index-threshold"
+"""Architectures of baselines: no networks, and nothing that ``train`` builds."""
+
 FROM = "recipe:"
 """``model.init`` with this before a recipe's name starts from that recipe's model of the same fold
 and seed; both recipes are of one experiment."""
@@ -221,8 +225,8 @@ def run_once(
         return found
     dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     _test_parts(dataset, recipe)  # before hours of training
-    if recipe.model.architecture == TREES:
-        record = _trees(recipe, dataset)
+    if recipe.model.architecture in _BASELINES:
+        record = _BASELINES[recipe.model.architecture](recipe, dataset)
     else:
         record = _network(recipe, dataset, folder, hardware, progress)
         if not plan.keep_checkpoints:
@@ -284,6 +288,23 @@ def _trees(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
     confusions = boosted_trees_fold(
         dataset, train_chips=parts.train, test_chips=parts.test, seed=recipe.train.seed
     )
+    return _baseline_record(confusions, parts, began)
+
+
+def _thresholds(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
+    options = read_options(IndexThreshold, recipe.model.options, name=THRESHOLD)
+    parts = _test_parts(dataset, recipe)
+    began = time.perf_counter()
+    confusions, limit = threshold_fold(
+        dataset, train_chips=parts.train, test_chips=parts.test, options=options
+    )
+    return _baseline_record(confusions, parts, began) | {"threshold": limit}
+
+
+_BASELINES = {TREES: _trees, THRESHOLD: _thresholds}
+
+
+def _baseline_record(confusions: Sequence[Counts], parts: Parts, began: float) -> dict[str, Any]:
     per_chip = _per_chip(confusions, parts.test)
     seconds = round(time.perf_counter() - began, 1)
     return {"chips": per_chip, "chips_one_view": per_chip, "seconds": seconds, "parameters": 0}

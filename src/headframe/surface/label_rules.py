@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headframe.core.errors import BandError
+from headframe.core.indices import normalized_difference
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -21,9 +22,7 @@ SCL_NODATA = 0
 def ndvi(
     red: npt.NDArray[Any], nir: npt.NDArray[Any], *, valid: BoolArray | None = None
 ) -> npt.NDArray[np.float64]:
-    """Normalised difference vegetation index, (nir - red) / (nir + red).
-
-    Computed in float64, in which integers and float32 are exact, so that "exactly 0.5" is.
+    """Normalised difference vegetation index, (nir - red) / (nir + red), exactly 0.5 where it is.
 
     Args:
         red: (H, W), any numeric type; an unsigned one does not wrap round.
@@ -33,12 +32,9 @@ def ndvi(
     Returns:
         (H, W) float64; 0 where the denominator is 0 or there is no data.
     """
-    r, n = red.astype(np.float64), nir.astype(np.float64)
-    total = n + r
-    usable = np.isfinite(total) & (total != 0.0)
-    if valid is not None:
-        usable &= valid
-    return np.divide(n - r, total, out=np.zeros_like(total), where=usable)
+    index = normalized_difference(nir, red)
+    usable = np.isfinite(index) if valid is None else np.isfinite(index) & valid
+    return np.where(usable, index, 0.0)
 
 
 def cloud_of_band(
