@@ -84,6 +84,15 @@ def test_camera_in_full_light_without_noise_is_the_image(scene):
     np.testing.assert_array_equal(darken_as_camera(scene, seed=0, camera=camera), scene)
 
 
+def test_with_a_gamma_shadows_lose_more_than_lights():
+    def dark(value, gamma):
+        camera = DimCamera(0.4, full_scale_electrons=1e9, read_noise=0.0, gamma=gamma)
+        return float(darken_as_camera(flat(value), seed=0, camera=camera).mean())
+
+    assert dark(255, 2.0) == dark(255, 1.0) == 102
+    assert (dark(51, 1.0), dark(51, 2.0)) == (20, 4)  # 0.4 x 51, 0.4 x 51 x 51 / 255
+
+
 @pytest.mark.parametrize("darken", [darken_as_paper, darken_as_camera, darken_as_sensor])
 def test_a_seed_decides(darken, scene):
     before = scene.copy()
@@ -166,6 +175,7 @@ def test_sensors_are_drawn_from_their_ranges():
     [
         (lambda: PaperDarkness(brightness=(0.4, 0.1)), r"brightness is \(0.4, 0.1\)"),
         (lambda: DimCamera(light=0.0), "light is 0.0; give a share above 0"),
+        (lambda: DimCamera(gamma=0.0), "gamma is 0.0; give a number above 0"),
         (lambda: DimCamera(full_scale_electrons=0.0), "full_scale_electrons is 0.0"),
         (lambda: SensorNoise(ratio=(0.5, 2)), "ratio is 1 or more"),
         (lambda: SensorNoise(read=(3, 2)), r"read is \(3, 2\)"),

@@ -1,5 +1,6 @@
 """Enhancers trained: stages, the joint form, resuming at the next batch, learning at all."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,8 @@ def test_recipes_that_cannot_be(tmp_path):
         parse_enhance_recipe({"stages": {"joint": STAGE}}, source="a")
     with pytest.raises(RecipeError, match="light is"):
         recipe(pairs={"light": [0.3, 0.1]})
+    with pytest.raises(RecipeError, match="gamma is"):
+        recipe(pairs={"gamma": [0.0, 1.0]})
     with pytest.raises(RecipeError, match="one of camera, paper and sensor"):
         recipe(pairs={"camera": 0})
     path.write_text("a: [")
@@ -209,6 +212,9 @@ def test_a_pair_is_a_function_of_its_number(photographs):
     assert np.array_equal(dark, again)
     assert dark.mean() < bright.mean()
     assert not np.array_equal(light_pair(images, 8, plan)[1], bright)
+    one_way = PairPlan(seed=3, crop_px=32, light=(0.5, 0.5), stretch=False)
+    plain, deep = (light_pair(images, 7, replace(one_way, gamma=g))[0] for g in ((1, 1), (2, 2)))
+    assert deep.mean() < 0.9 * plain.mean()
     stretched = light_pair(images, 7, PairPlan(seed=3, crop_px=32, weights=(1, 1, 1)))
     for image in stretched:
         assert (image.min(), image.max()) == (0, 1)

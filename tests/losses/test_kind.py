@@ -65,6 +65,29 @@ def test_reconstruction(pair):
     assert reconstruction(pair).item() == pytest.approx(dark + bright)
 
 
+def test_shares_of_each_images_mean():
+    def images(*levels):
+        return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 3, 1, 2)
+
+    half = images(0.5, 0.5)
+    pair = Decomposed(
+        dark=images(0.2, 0.01),  # the second is taken as 0.1: noise must not count tenfold
+        bright=images(0.5, 0.8),
+        dark_reflectance=half,
+        dark_illumination=half[:, :1],
+        bright_reflectance=half,
+        bright_illumination=half[:, :1],
+    )
+    dark = (0.05 / 0.2 + 0.24 / 0.1) / 2
+    bright = (0.25 / 0.5 + 0.55 / 0.8) / 2
+    assert reconstruction(pair, relative=True).item() == pytest.approx(dark + bright)
+    dark, bright = (0.3 / 0.2 + 0.49 / 0.1) / 2, (0.0 + 0.3 / 0.8) / 2
+    assert max_rgb_distance(pair, relative=True).item() == pytest.approx(dark + bright)
+    weights = KinDWeights(reflectance=0, consistency=0, smoothness=0, max_rgb=2, relative=True)
+    expected = reconstruction(pair, relative=True) + 2 * max_rgb_distance(pair, relative=True)
+    assert decomposition_loss(pair, weights).item() == pytest.approx(expected.item())
+
+
 def test_reflectance_similarity(pair):
     assert reflectance_similarity(pair).item() == pytest.approx((0.3 + 0.1 + 0.0) / 3)
 

@@ -52,15 +52,20 @@ class DimCamera:
         light: share of the light left, above 0 and at most 1.
         full_scale_electrons: electrons at the value 1.
         read_noise: standard deviation of the read noise, of a range of values 0-1.
+        gamma: exponent on the values before all else, > 0; above 1 shadows lose more light than
+            the rest, as the toe of a tone curve has it.
     """
 
     light: float = 0.03
     full_scale_electrons: float = 4000.0
     read_noise: float = 0.006
+    gamma: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.light <= 1:
             raise RecipeError(f"light is {self.light}; give a share above 0 and at most 1.")
+        if not self.gamma > 0:
+            raise RecipeError(f"gamma is {self.gamma}; give a number above 0.")
         if self.full_scale_electrons <= 0 or self.read_noise < 0:
             raise RecipeError(
                 f"full_scale_electrons is {self.full_scale_electrons}, read_noise "
@@ -110,16 +115,16 @@ def darken_as_camera(
 ) -> Photograph:
     """Photograph an image again in a share of its light.
 
-    In this order: x = value / 255, taken as proportional to light (the stored values, not their
-    linear form); electrons ~ Poisson(light x full_scale); y = electrons / full_scale; plus normal
-    read noise; clipped to 0-1; times 255, rounded half to even. From ``seed`` are drawn the
-    electrons of all values, then the read noise. Before clipping and rounding the mean is light x
-    and the variance light x / full_scale + read_noise^2.
+    In this order: x = (value / 255)^gamma, taken as proportional to light (with gamma 1 the stored
+    values, not their linear form); electrons ~ Poisson(light x full_scale); y = electrons /
+    full_scale; plus normal read noise; clipped to 0-1; times 255, rounded half to even. From
+    ``seed`` are drawn the electrons of all values, then the read noise. Before clipping and
+    rounding the mean is light x and the variance light x / full_scale + read_noise^2.
 
     Args, returns and errors as ``darken_as_paper``.
     """
-    x = unit_values(image)
     dim = camera or DimCamera()
+    x = unit_values(image) ** dim.gamma
     rng = np.random.default_rng(seed)
     electrons = rng.poisson(dim.light * x * dim.full_scale_electrons)
     read = rng.normal(0.0, dim.read_noise, x.shape)

@@ -34,6 +34,7 @@ class PairPlan:
         crop_px: side of the crops.
         weights: of the ways ``camera``, ``paper`` and ``sensor``, not all 0.
         light: share of the light for ``camera``, drawn evenly in its logarithm.
+        gamma: exponent before ``camera`` takes the light, drawn evenly.
         stretch: stretch each image of a pair to 0-1 by its least and largest value.
     """
 
@@ -41,6 +42,7 @@ class PairPlan:
     crop_px: int
     weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
     light: tuple[float, float] = (0.01, 0.3)
+    gamma: tuple[float, float] = (1.0, 1.0)
     stretch: bool = True
 
 
@@ -127,7 +129,9 @@ def _darkened(bright: Photograph, rng: np.random.Generator, plan: PairPlan) -> P
     seed = int(rng.integers(2**63))
     if way == "camera":
         light = float(np.exp(rng.uniform(*np.log(plan.light))))
-        return darken_as_camera(bright, seed=seed, camera=DimCamera(light=light))
+        low, high = plan.gamma
+        gamma = float(rng.uniform(low, high)) if low < high else low
+        return darken_as_camera(bright, seed=seed, camera=DimCamera(light=light, gamma=gamma))
     if way == "paper":
         return darken_as_paper(bright, seed=seed, darkness=PaperDarkness())
     return darken_as_sensor(bright, seed=seed, noise=SensorNoise())

@@ -42,6 +42,9 @@ class PairSection(_Section):
     light: tuple[float, float] = Field(
         default=(0.01, 0.3), description="share of the light, drawn evenly in its logarithm"
     )
+    gamma: tuple[float, float] = Field(
+        default=(1.0, 1.0), description="exponent on values before camera takes the light"
+    )
     brightest: float = Field(
         default=1.0, gt=0, le=1, description="share of the photographs kept, by mean"
     )
@@ -55,6 +58,8 @@ class PairSection(_Section):
         low, high = self.light
         if not 0 < low <= high <= 1:
             raise ValueError("light is (from, to), 0 < from <= to <= 1")
+        if not 0 < self.gamma[0] <= self.gamma[1]:
+            raise ValueError("gamma is (from, to), 0 < from <= to")
         return self
 
 
@@ -81,6 +86,9 @@ class WeightSection(_Section):
     restoration: float = Field(default=1.0, ge=0)
     adjustment: float = Field(default=1.0, ge=0)
     max_rgb: float = Field(default=0.0, ge=0, description="illumination near the largest channel")
+    relative: bool = Field(
+        default=False, description="reconstruction and max_rgb as shares of each image's mean"
+    )
     smooth_after: float = Field(
         default=0.0,
         ge=0,

@@ -219,6 +219,7 @@ class EnhanceRun:
             crop_px=crop_px,
             weights=(pairs.camera, pairs.paper, pairs.sensor),
             light=pairs.light,
+            gamma=pairs.gamma,
             stretch=pairs.stretch,
         )
         offset = min(self.state.stage, len(self._stages)) * _STAGE_NUMBERS

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -19,6 +20,7 @@ from headframe.losses.distillation import (
     prediction_distillation,
 )
 from headframe.losses.incremental import Anchor, pooled_distillation, relation_distillation
+from headframe.models.domains import OldPath
 from headframe.models.pyramid import PyramidWatch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -36,8 +38,10 @@ class Lessons:
 
     anchor: Anchor | None = None
 
-    def __init__(self, student: nn.Module, section: DistillSection, fabric: Fabric) -> None:
-        """Take ``student`` before its first step.
+    def __init__(
+        self, student: nn.Module, section: DistillSection, fabric: Fabric, *, lr: float = 1e-3
+    ) -> None:
+        """Take ``student`` before its first step; ``lr`` is that of MDIL's residuals.
 
         Raises:
             RecipeError: its features are asked for, and it has no pyramid.
@@ -48,6 +52,12 @@ class Lessons:
         self._teacher = copy.deepcopy(student).eval().requires_grad_(requires_grad=False)
         self._teacher.to(fabric.device)
         watched = section.features or section.pooled or section.relations
+        self._old: Any = None
+        self._optimizer: Any = None
+        if section.domains:
+            old = OldPath(student)
+            optimizer = torch.optim.AdamW(old.parameters(), lr=lr, weight_decay=0.0)
+            self._old, self._optimizer = fabric.setup(old, optimizer)
         self._watches = (PyramidWatch(student), PyramidWatch(self._teacher)) if watched else None
         self._options = Attentive(
             attention=section.attention,
@@ -77,6 +87,8 @@ class Lessons:
                 told = self._teacher(pixels)
             total = total + self._of_features(label)
             if section.predictions:
+                if self._old is not None:
+                    logits = self._old(self._student, pixels)
                 divergence = prediction_distillation(logits, told, label, self._options)
                 total = total + section.predictions * divergence
         if section.boundary:
@@ -84,6 +96,23 @@ class Lessons:
         if self.anchor is not None:
             total = total + section.ewc * self.anchor.loss(self._student)
         return total
+
+    def learn(self) -> None:
+        """Take the step of what the lessons themselves learn, after the network's."""
+        if self._optimizer is not None:
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint needs of them."""
+        if self._old is None:
+            return None
+        return {"old": self._old.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to the state of a checkpoint."""
+        self._old.load_state_dict(state["old"])
+        self._optimizer.load_state_dict(state["optimizer"])
 
     def _of_features(self, label: Tensor) -> Tensor:
         """Weigh up what the two networks' features were in the passes of a moment ago."""
@@ -125,7 +154,7 @@ def begin_lessons(
             f"model.init is {recipe.model.init!r}: distill needs a model to keep something of. "
             "Set model.init to a bundle."
         )
-    lessons = Lessons(student, section, fabric)
+    lessons = Lessons(student, section, fabric, lr=recipe.train.lr)
     if section.ewc:
         if coarse is None:
             raise RecipeError("distill.ewc needs the labels that the model learnt. Give --coarse.")

@@ -237,6 +237,37 @@ class DistillSection(_Section):
         default=0.1, ge=0, le=1, description="weight where the teacher contradicts the label"
     )
     transfer: float = Field(default=1.0, ge=0, description="weight of the attention maps")
+    domains: bool = Field(
+        default=False,
+        description="MDIL: norms and residuals of the new domain are its own, and predictions are "
+        "those of the old domain's path",
+    )
+
+
+class AdaptSection(_Section):
+    """What the images of the fine labels teach besides: domain adaptation.
+
+    ``data.labels`` is then coarse; the fine sites are the other domain. ADVENT is ``adversarial``,
+    FDA ``looks`` and ``entropy``.
+    """
+
+    adversarial: float = Field(default=0.0, ge=0, description="weight; ADVENT's is 0.001")
+    entropy: float = Field(default=0.0, ge=0, description="weight; FDA's is 0.005")
+    power: float = Field(default=2.0, gt=0, description="eta of the entropy's penalty")
+    looks: float | None = Field(
+        default=None, ge=0, le=0.5, description="share of the frequencies taken over; FDA's is 0.01"
+    )
+    fine_labels: bool = Field(
+        default=True, description="learn from the fine labels too; else from their images alone"
+    )
+    discriminator_lr: float = Field(default=1e-4, gt=0)
+    width: int = Field(default=64, ge=1, description="of the discriminator's first convolution")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not (self.adversarial or self.entropy or self.looks is not None or self.fine_labels):
+            raise ValueError("one of adversarial, entropy, looks and fine_labels must be given")
+        return self
 
 
 class AugmentSection(_Section):
@@ -296,6 +327,7 @@ class Recipe(_Section):
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
     distill: DistillSection | None = None
+    adapt: AdaptSection | None = None
     output: OutputSection = OutputSection()
     paper: PaperSection | None = None
 

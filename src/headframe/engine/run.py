@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from headframe.core.errors import JobError, RecipeError
 from headframe.core.progress import Progress
+from headframe.engine.adaptation import Adaptation
 from headframe.engine.bundle import Bundle
 from headframe.engine.embedding_store import (
     EmbeddedStream,
@@ -52,7 +53,7 @@ class Run:
 
     ``recipe.train.steps`` is what it takes; the caller has resolved it from epochs. With
     ``embeddings``, a folder, it trains on crops embedded ahead (``engine.embedding_store``); with
-    ``lessons`` it keeps what a teacher knows.
+    ``lessons`` it keeps what a teacher knows, with ``adaptation`` it looks at another domain too.
     """
 
     def __init__(self, fabric: Fabric, recipe: Recipe, bundle: Bundle, out: Path) -> None:
@@ -65,6 +66,7 @@ class Run:
         self.embeddings: Path | None = None
         self.embedding_seconds = 0.0
         self.lessons: Lessons | None = None
+        self.adaptation: Adaptation | None = None
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         settings = recipe.train
         _check_size(recipe)
@@ -96,6 +98,10 @@ class Run:
         self.seconds = float(state["seconds"])
         if state["best"] is not None:
             self.best = (float(state["best"][0]), int(state["best"][1]), state["best"][2])
+        if self.lessons is not None and state.get("lessons") is not None:
+            self.lessons.restore(state["lessons"])
+        if self.adaptation is not None and state.get("adaptation") is not None:
+            self.adaptation.restore(state["adaptation"])
         self.log.rewind(self.step)
 
     def checkpoint(self) -> None:
@@ -114,6 +120,8 @@ class Run:
                 "step": self.step,
                 "seconds": self.seconds,
                 "best": self.best,
+                "lessons": None if self.lessons is None else self.lessons.state(),
+                "adaptation": None if self.adaptation is None else self.adaptation.state(),
             },
         )
 
@@ -186,10 +194,14 @@ class Run:
         checksum = zlib.crc32(label.cpu().numpy().tobytes() + pixels.cpu().numpy().tobytes())
         # Dropout, too, is a function of seed and step, or a resumed run would drop other cells.
         torch.manual_seed(self.recipe.train.seed * 1_000_003 + self.step)
+        if self.adaptation is not None:
+            pixels = self.adaptation.begin(pixels, self.step)
         logits = self._logits(pixels.contiguous(memory_format=torch.channels_last), label)
         loss = self.loss(logits.float(), label)
         if self.lessons is not None:
             loss = loss + self.lessons.loss(pixels, logits, label)
+        if self.adaptation is not None:
+            loss = loss + self.adaptation.loss(self.network, logits, self.loss)
         value = loss.detach().item()
         if not math.isfinite(value):
             raise JobError(f"{self.out}: the loss is {value} at step {self.step}. Lower train.lr.")
@@ -200,6 +212,9 @@ class Run:
         rate = float(self.schedule.get_last_lr()[-1])
         self.optimizer.step()
         self.optimizer.zero_grad()
+        for beside in (self.lessons, self.adaptation):
+            if beside is not None:
+                beside.learn()
         self.schedule.step()
         self.step += 1
         if self.average is not None:

@@ -16,6 +16,7 @@ from headframe.core.errors import OutputError, RecipeError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipDataset, open_dataset
+from headframe.engine.adaptation import Adaptation
 from headframe.engine.allocator import TRAINING_BYTES, keep_freed_memory
 from headframe.engine.bundle import Bundle, save_bundle
 from headframe.engine.curves import draw_curves
@@ -155,13 +156,7 @@ def train(
     bundle = untrained_bundle(recipe, sources[0].dataset, first, progress)
     store = _store(recipe, sources, bundle.spec.inputs)
     run = Run(fabric, _balanced(recipe, store, bundle), bundle, out)
-    if recipe.distill is not None:
-        coarse = None
-        if recipe.distill.ewc and recipe.data.coarse:
-            learnt = recipe.data.model_copy(update={"labels": "coarse"})
-            known = choose_sources(dataset, learnt, parts)
-            coarse = _store(recipe, known, bundle.spec.inputs)
-        run.lessons = begin_lessons(recipe, bundle.network, fabric, coarse)
+    _put_beside(run, recipe, dataset, parts)
     if resume and (out / CHECKPOINT).is_file():
         run.restore(load_checkpoint(out / CHECKPOINT))
     if recipe.train.embed_epochs:
@@ -171,6 +166,22 @@ def train(
     measure = watch.measure if watch else "validation_iou"
     parts = replace(parts, train=chips)
     return _finish(run, store, dataset, parts, measure={measure: validate})
+
+
+def _put_beside(run: Run, recipe: Recipe, dataset: ChipDataset, parts: Parts) -> None:
+    """Give a run the teacher, and the other domain, that its recipe asks for."""
+    bundle = run.bundle
+    if recipe.distill is not None:
+        coarse = None
+        if recipe.distill.ewc and recipe.data.coarse:
+            learnt = recipe.data.model_copy(update={"labels": "coarse"})
+            known = choose_sources(dataset, learnt, parts)
+            coarse = _store(recipe, known, bundle.spec.inputs)
+        run.lessons = begin_lessons(recipe, bundle.network, run.fabric, coarse)
+    if recipe.adapt is not None:
+        fine = _store(recipe, (Source(dataset, parts.train),), bundle.spec.inputs)
+        classes = len(bundle.spec.classes)
+        run.adaptation = Adaptation(recipe, recipe.adapt, fine, run.fabric, classes=classes)
 
 
 def _check_prompts(recipe: Recipe) -> None:
@@ -190,12 +201,18 @@ def _check_prompts(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    """Coarse labels and lessons are for plain training on chips."""
+    """Coarse labels, lessons and adaptation are for plain training on chips."""
     plain = recipe.data.prompts is None and not recipe.train.embed_epochs
-    if not plain and (recipe.data.labels != "fine" or recipe.distill is not None):
+    beside = recipe.distill is not None or recipe.adapt is not None
+    if not plain and (recipe.data.labels != "fine" or beside):
         raise RecipeError(
-            "coarse labels and distill go with training on whole chips. Leave data.prompts and "
-            "train.embed_epochs out."
+            "coarse labels, distill and adapt go with training on whole chips. Leave data.prompts "
+            "and train.embed_epochs out."
+        )
+    if recipe.adapt is not None and recipe.data.labels != "coarse":
+        raise RecipeError(
+            f"data.labels is {recipe.data.labels}: adapt goes from coarse labels to the sites of "
+            "the fine ones. Set data.labels to coarse."
         )
 
 

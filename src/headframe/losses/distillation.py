@@ -212,7 +212,7 @@ def prediction_distillation(
             f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)} and label "
             f"{tuple(label.shape)} do not fit each other."
         )
-    own, told = _of_classes(student), _of_classes(teacher.detach())
+    own, told = class_logits(student), class_logits(teacher.detach())
     weight = (label != IGNORE_INDEX).float()
     weight = weight * (1 - options.gate * boundary_band(label, options.width_px).float())
     if options.attention:
@@ -245,11 +245,11 @@ def boundary_loss(logits: Tensor, label: Tensor, width_px: int = ATTENTIVE.width
     band = boundary_band(label, width_px)
     if not bool(band.any()):
         return logits.float().sum() * 0.0
-    scores = _of_classes(logits).movedim(1, -1)[band]  # (P, K)
+    scores = class_logits(logits).movedim(1, -1)[band]  # (P, K)
     return functional.cross_entropy(scores, label[band].long())
 
 
-def _of_classes(logits: Tensor) -> Tensor:
+def class_logits(logits: Tensor) -> Tensor:
     """Logits (N, K, H, W), K >= 2; one logit becomes two whose softmax is its sigmoid."""
     scores = logits.float()
     return scores if scores.shape[1] > 1 else torch.cat([torch.zeros_like(scores), scores], dim=1)

@@ -18,6 +18,7 @@ from headframe.core.errors import RecipeError
 _RANGE_EPS = 1e-4
 _SHARPNESS = 10.0
 _FLOOR = 0.01
+_DARKEST = 0.1
 _CONTRAST = 1.2
 _SSIM_PX = 11
 _SSIM_SIGMA = 1.5
@@ -35,6 +36,9 @@ class KinDWeights:
         restoration: mean square error of the restored reflectance, joint training only.
         adjustment: the same of the adjusted illumination.
         max_rgb: of both illuminations by the largest channel; ours, 0 in KinD.
+        relative: reconstruction and ``max_rgb`` are shares of each image's mean rather than of the
+            range 0-1; ours. In KinD what is wrong with an image in a fiftieth of the light costs a
+            fiftieth, and its colours are learnt last.
     """
 
     reconstruction: float = 1.0
@@ -44,6 +48,7 @@ class KinDWeights:
     restoration: float = 1.0
     adjustment: float = 1.0
     max_rgb: float = 0.0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -91,11 +96,24 @@ def _stretched(x: Tensor) -> Tensor:
     return (x - least) / (x.max() - least + _RANGE_EPS)
 
 
-def reconstruction(pair: Decomposed) -> Tensor:
-    """L_rec: mean absolute difference of R * L and image, dark plus bright."""
-    dark = F.l1_loss(pair.dark_reflectance * pair.dark_illumination, pair.dark)
-    bright = F.l1_loss(pair.bright_reflectance * pair.bright_illumination, pair.bright)
+def reconstruction(pair: Decomposed, *, relative: bool = False) -> Tensor:
+    """L_rec: mean absolute difference of R * L and image, dark plus bright.
+
+    Args:
+        pair: images and layers.
+        relative: each image's difference over its mean, which is taken as 0.1 at least.
+    """
+    dark = _distance(pair.dark_reflectance * pair.dark_illumination, pair.dark, relative)
+    bright = _distance(pair.bright_reflectance * pair.bright_illumination, pair.bright, relative)
     return dark + bright
+
+
+def _distance(found: Tensor, image: Tensor, relative: bool) -> Tensor:
+    """Mean absolute difference of (N, C, H, W)."""
+    if not relative:
+        return F.l1_loss(found, image)
+    scale = image.mean(dim=(1, 2, 3), keepdim=True).clamp(min=_DARKEST)
+    return ((found - image).abs() / scale).mean()
 
 
 def reflectance_similarity(pair: Decomposed) -> Tensor:
@@ -125,15 +143,15 @@ def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
     return total
 
 
-def max_rgb_distance(pair: Decomposed) -> Tensor:
+def max_rgb_distance(pair: Decomposed, *, relative: bool = False) -> Tensor:
     """Mean absolute difference of illumination and largest channel, dark plus bright.
 
     Retinex's first guess of illumination (LIME, Guo et al., IEEE TIP 2017, eq. 3). KinD has no such
     term: its four leave open how much of a dark image is lack of light and how much dark ground,
     and the level of the light is learnt late or, in a short training, not at all.
     """
-    dark = F.l1_loss(pair.dark_illumination, pair.dark.amax(dim=1, keepdim=True))
-    bright = F.l1_loss(pair.bright_illumination, pair.bright.amax(dim=1, keepdim=True))
+    dark = _distance(pair.dark_illumination, pair.dark.amax(dim=1, keepdim=True), relative)
+    bright = _distance(pair.bright_illumination, pair.bright.amax(dim=1, keepdim=True), relative)
     return dark + bright
 
 
@@ -143,11 +161,11 @@ def decomposition_loss(pair: Decomposed, weights: KinDWeights | None = None) -> 
     smooth = illumination_smoothness(pair.dark_illumination, pair.dark)
     smooth = smooth + illumination_smoothness(pair.bright_illumination, pair.bright)
     return (
-        w.reconstruction * reconstruction(pair)
+        w.reconstruction * reconstruction(pair, relative=w.relative)
         + w.reflectance * reflectance_similarity(pair)
         + w.consistency * mutual_consistency(pair)
         + w.smoothness * smooth
-        + w.max_rgb * max_rgb_distance(pair)
+        + w.max_rgb * max_rgb_distance(pair, relative=w.relative)
     )
 
 
