@@ -20,6 +20,12 @@ def experiment(
         Path | None,
         typer.Option("--coarse", help="Coarse labels of the same sites, for data.labels."),
     ] = None,
+    label_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=1, help="Share of the training sites with fine labels, for all recipes."
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds the sites are dealt into.")] = 5,
     only_fold: Annotated[
         list[int] | None, typer.Option("--only-fold", help="Run these folds only, from 0.")
@@ -57,6 +63,9 @@ def experiment(
 
         headframe experiment recipes/components/table3/*.yaml --data DS --out t3 --own-split
 
+        headframe experiment recipes/minec2fnet/*.yaml --data DS --coarse COARSE --label-share 0.25
+            --out c2f
+
         headframe experiment general.yaml --data DS --out t4 --own-split --by-fact material
     """
     from headframe.cli import console
@@ -70,6 +79,8 @@ def experiment(
         chosen = [recipe.with_data(dataset=str(dataset)) for recipe in chosen]
     if coarse is not None:
         chosen = [recipe.with_data(coarse=str(coarse)) for recipe in chosen]
+    if label_share is not None:
+        chosen = [recipe.with_data(label_share=label_share) for recipe in chosen]
     changes = {k: v for k, v in (("steps", steps), ("precision", precision)) if v is not None}
     chosen = [recipe.with_train(**changes) for recipe in chosen]
     plan = Plan(
