@@ -67,6 +67,29 @@ def test_no_second_table_without_a_paper(tmp_path):
     assert "paper" not in (tmp_path / "table.md").read_text()
 
 
+def test_outlines_and_paired_differences(tmp_path):
+    good, poor = (
+        record([[5, 0], [0, 5]], [[8, 0], [0, 2]]),
+        record([[5, 0], [3, 2]], [[8, 0], [0, 2]]),
+    )
+    for chip, counts in zip(good["chips"], ((3, 4), (1, 4)), strict=True):
+        chip["boundary"] = counts
+    rows = [
+        Row.of(recipe(name="good"), [good, {**good, "seed": 1}], dataset="DS"),
+        Row.of(recipe(name="poor"), [poor], dataset="DS"),
+    ]
+    assert rows[0].boundary_iou == pytest.approx(0.5)
+    assert rows[1].boundary_iou is None
+    write_tables(rows, tmp_path, against="poor")
+    text = (tmp_path / "table.md").read_text()
+    assert "| recipe | boundary IoU, 3 px |\n|---|---|\n| good | **0.500** |\n" in text
+    assert "| recipe | IoU less that of poor | 95 % over sites, paired |" in text
+    # 1 less 4/7; one site alone is the same, or 1 less 2/5
+    assert "| good | **+0.429** | +0.000 to +0.600 |" in text
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert "sites" not in next(csv.DictReader(file))
+
+
 def test_spread_over_seeds():
     good, poor = [[5, 0], [0, 5]], [[5, 0], [5, 5]]
     row = Row.of(recipe(), [record(good), record(poor, seed=1)], dataset="DS")

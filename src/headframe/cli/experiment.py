@@ -39,6 +39,9 @@ def experiment(
     ] = None,
     fold_seed: Annotated[int, typer.Option(help="Seed of the deal into folds.")] = 42,
     seed: Annotated[list[int] | None, typer.Option(help="Training seeds; repeat it.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Name of the recipe that the others are compared with.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of every run.")] = None,
     precision: Annotated[
         str | None,
@@ -64,7 +67,7 @@ def experiment(
         headframe experiment recipes/components/table3/*.yaml --data DS --out t3 --own-split
 
         headframe experiment recipes/minec2fnet/*.yaml --data DS --coarse COARSE --label-share 0.25
-            --out c2f
+            --against c2f-fine-tune --out c2f
 
         headframe experiment general.yaml --data DS --out t4 --own-split --by-fact material
     """
@@ -94,7 +97,12 @@ def experiment(
         return
     with console.progress() as progress:
         rows = run_experiment(
-            chosen, plan=plan, out=out, hardware=Hardware(accelerator), progress=progress
+            chosen,
+            plan=plan,
+            out=out,
+            hardware=Hardware(accelerator),
+            progress=progress,
+            against=against,
         )
     if as_json:
         console.emit_json([row.flat() for row in rows])

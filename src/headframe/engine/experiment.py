@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headframe.core.errors import DatasetError, RecipeError
+from headframe.core.errors import DatasetError, RecipeError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import ChipDataset, open_dataset
 from headframe.engine.baselines import boosted_trees_fold
@@ -28,8 +28,6 @@ from headframe.metrics.confusion import Counts
 from headframe.models.detector import read_options
 
 TREES, THRESHOLD = "boosted-trees", "index-threshold"
-"""Architectures of baselines: no networks, and nothing that ``train`` builds."""
-
 FROM = "recipe:"
 """``model.init`` with this before a recipe's name starts from that recipe's model of the same fold
 and seed; both recipes are of one experiment."""
@@ -64,6 +62,7 @@ def experiment(
     out: Path,
     hardware: Hardware = AUTO,
     progress: Progress = SILENT,
+    against: str | None = None,
 ) -> tuple[Row, ...]:
     """Run every recipe on every fold with every seed, and write one table.
 
@@ -82,6 +81,7 @@ def experiment(
         out: folder of all runs and tables.
         hardware: Lightning's flags.
         progress: told of steps within a run.
+        against: name of the recipe that the table compares the others with.
 
     Returns:
         One row a recipe.
@@ -89,10 +89,13 @@ def experiment(
     Raises:
         DatasetError: two recipes of one name, or nothing to score in a data set.
         RecipeError: a recipe starts from one that is not here.
+        UnknownNameError: ``against`` is none of the recipes.
     """
     names = [recipe.name for recipe in recipes]
     if len(set(names)) != len(names):
         raise DatasetError(f"recipes must have different names; got {', '.join(names)}.")
+    if against is not None and against not in names:
+        raise UnknownNameError.of("recipe", against, names)
     held: list[FoldSection | None] = [
         FoldSection(index=fold, of=plan.of, seed=plan.fold_seed) for fold in plan.folds
     ]
@@ -107,7 +110,7 @@ def experiment(
         records[job.key] = crew.run(job)
         with writing_tables(out):
             rows = _rows(recipes, jobs, records, out)
-            write_tables(rows, out)
+            write_tables(rows, out, against=against)
     return rows
 
 
@@ -225,8 +228,8 @@ def run_once(
         return found
     dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
     _test_parts(dataset, recipe)  # before hours of training
-    if recipe.model.architecture in _BASELINES:
-        record = _BASELINES[recipe.model.architecture](recipe, dataset)
+    if recipe.model.architecture in BASELINES:
+        record = BASELINES[recipe.model.architecture](recipe, dataset)
     else:
         record = _network(recipe, dataset, folder, hardware, progress)
         if not plan.keep_checkpoints:
@@ -255,7 +258,12 @@ def _network(
     return {
         **coarse,
         "classes": list(found.classes.names),
-        "chips": _per_chip(found.confusions, parts.test),
+        "chips": [
+            told | {"boundary": list(result.boundary)}
+            for told, result in zip(
+                _per_chip(found.confusions, parts.test), found.chips, strict=True
+            )
+        ],
         "chips_one_view": _per_chip(once.confusions, parts.test),
         "seconds": result.metrics["seconds"],
         "parameters": result.metrics["parameters"],
@@ -301,7 +309,8 @@ def _thresholds(recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
     return _baseline_record(confusions, parts, began) | {"threshold": limit}
 
 
-_BASELINES = {TREES: _trees, THRESHOLD: _thresholds}
+BASELINES = {TREES: _trees, THRESHOLD: _thresholds}
+"""Architectures that are no networks, and that ``train`` does not build."""
 
 
 def _baseline_record(confusions: Sequence[Counts], parts: Parts, began: float) -> dict[str, Any]:

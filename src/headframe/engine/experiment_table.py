@@ -3,17 +3,17 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from headframe.engine.evaluation import cloud_free_iou, site_mean_iou
+from headframe.engine.evaluation import BOUNDARY_PX, cloud_free_iou, site_mean_iou
 from headframe.engine.recipe import PaperSection, Recipe
 from headframe.io.files import replacing, write_text
-from headframe.metrics.bootstrap import bootstrap_interval
+from headframe.metrics.bootstrap import bootstrap_difference, bootstrap_interval
 from headframe.metrics.confusion import Counts, total
 from headframe.metrics.scores import PAPER, scores
 
@@ -44,12 +44,14 @@ class Row:
         cloud_free_iou: the same where no cloud truly is; None where cloud is no class.
         site_mean_iou: mean over sites of the last class's pooled IoU.
         coarse_iou: pooled IoU with coarse labels of what was held out; None without such labels.
+        boundary_iou: pooled boundary IoU of the target; None of baselines without a network.
         parameters: of the network; 0 for trees.
         trained: parameters that training changes, of an adapted network fewer.
         seconds: mean training time of a run.
         as_paper: the scores as the papers count them: imagewise, absent classes as in
             ``metrics.scores.PAPER``, mean over all classes, background included.
         paper: what the recipe's paper reports, or None.
+        sites: by site, the confusion matrix of all its chips in all runs.
     """
 
     recipe: str
@@ -69,11 +71,13 @@ class Row:
     cloud_free_iou: float | None
     site_mean_iou: float
     coarse_iou: float | None
+    boundary_iou: float | None
     parameters: int
     trained: int
     seconds: float
     as_paper: Mapping[str, float]
     paper: PaperSection | None
+    sites: Mapping[str, Counts] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, recipe: Recipe, records: Sequence[Mapping[str, Any]], *, dataset: str) -> "Row":
@@ -85,7 +89,7 @@ class Row:
         every = _matrices(records, "chips")
         pooled = _summary(every)
         per_run = [_iou(_matrices([record], "chips")) for record in records]
-        sites = _by_site(by_seed[0])
+        sites = list(_by_site(by_seed[0]).values())
         low, high = bootstrap_interval(sites, index=1 if len(every[0]) == 2 else None)
         return cls(
             recipe=recipe.name,
@@ -105,17 +109,19 @@ class Row:
             cloud_free_iou=cloud_free_iou(every, records[0].get("classes", ())),
             site_mean_iou=site_mean_iou(sites),
             coarse_iou=_coarse_iou(records),
+            boundary_iou=_boundary_iou(records),
             parameters=int(records[0]["parameters"]),
             trained=int(records[0].get("trained_parameters") or records[0]["parameters"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
             as_paper=scores(_counted(every), mode="imagewise", zero_division=PAPER).mean(),
             paper=recipe.paper,
+            sites=_by_site(records),
         )
 
     def flat(self) -> dict[str, Any]:
         """All figures in one level, for CSV and JSON; nothing reported is None."""
-        value = asdict(self)
-        del value["as_paper"], value["paper"]
+        left_out = ("as_paper", "paper", "sites")
+        value = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         for name in _REPORTED:
             value[f"as_paper_{name}"] = self.as_paper[name]
         value["paper_row"] = f"{self.paper.table}, {self.paper.row}" if self.paper else None
@@ -128,12 +134,12 @@ def _matrices(records: Sequence[Mapping[str, Any]], key: str) -> list[Counts]:
     return [np.array(chip["confusion"], np.int64) for record in records for chip in record[key]]
 
 
-def _by_site(records: Sequence[Mapping[str, Any]]) -> list[Counts]:
+def _by_site(records: Sequence[Mapping[str, Any]]) -> dict[str, Counts]:
     sites: dict[str, list[Counts]] = {}
     for record in records:
         for chip in record["chips"]:
             sites.setdefault(chip["site"], []).append(np.array(chip["confusion"], np.int64))
-    return [total(found, found[0].shape[0]) for found in sites.values()]
+    return {site: total(found, found[0].shape[0]) for site, found in sites.items()}
 
 
 def _counted(confusions: list[Counts]) -> list[Counts]:
@@ -152,20 +158,36 @@ def _coarse_iou(records: Sequence[Mapping[str, Any]]) -> float | None:
     return _iou(_matrices(records, "chips_coarse"))
 
 
+def _boundary_iou(records: Sequence[Mapping[str, Any]]) -> float | None:
+    chips = [chip for record in records for chip in record["chips"]]
+    if not all("boundary" in chip for chip in chips):
+        return None
+    both, either = (sum(chip["boundary"][place] for chip in chips) for place in (0, 1))
+    return both / either if either else None
+
+
 def _iou(confusions: Sequence[Counts]) -> float:
     return _summary(confusions)["iou"]
 
 
-def write_tables(rows: Sequence[Row], out: Path) -> None:
-    """Write ``table.md``, ``table.csv`` and ``table.png`` into ``out``, best recipe first."""
+def write_tables(rows: Sequence[Row], out: Path, *, against: str | None = None) -> None:
+    """Write ``table.md``, ``table.csv`` and ``table.png`` into ``out``, best recipe first.
+
+    Args:
+        rows: at least one.
+        out: folder.
+        against: name of the recipe that the others are compared with, site by site.
+    """
     ranked = sorted(rows, key=lambda row: row.iou, reverse=True)
-    write_text(out / "table.md", _markdown(ranked))
-    text = io.StringIO()
+    other = next((row for row in rows if row.recipe == against), None)
+    text = _markdown(ranked) if other is None else _markdown(ranked) + _against_table(ranked, other)
+    write_text(out / "table.md", text)
+    sheet = io.StringIO()
     lines = [row.flat() for row in ranked]
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(sheet, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write_text(out / "table.csv", text.getvalue())
+    write_text(out / "table.csv", sheet.getvalue())
     _draw(ranked, out / "table.png")
 
 
@@ -182,9 +204,35 @@ def _markdown(rows: Sequence[Row]) -> str:
         f"| {r.trained / 1e6:.2f} M | {r.seconds:.0f} |"
         for r in rows
     ]
-    return (
-        "\n".join([*lines, *_target_table(rows), *_coarse_table(rows), *_paper_table(rows)]) + "\n"
-    )
+    more = (_target_table, _coarse_table, _boundary_table, _paper_table)
+    return "\n".join([*lines, *(line for table in more for line in table(rows))]) + "\n"
+
+
+def _against_table(rows: Sequence[Row], other: Row) -> str:
+    """Differences of pooled IoU on the sites that both recipes were scored on, paired."""
+    lines = [
+        f"\n| recipe | IoU less that of {other.recipe} | 95 % over sites, paired |",
+        "|---|---|---|",
+    ]
+    for row in rows:
+        sites = [site for site in row.sites if site in other.sites]
+        if row is other or not sites:
+            continue
+        ours, theirs = ([r.sites[site] for site in sites] for r in (row, other))
+        gain = _iou(ours) - _iou(theirs)
+        index = 1 if len(ours[0]) == 2 else None
+        low, high = bootstrap_difference(ours, theirs, index=index)
+        lines.append(f"| {row.recipe} | **{gain:+.3f}** | {low:+.3f} to {high:+.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _boundary_table(rows: Sequence[Row]) -> list[str]:
+    """How well outlines agree; nothing where no recipe tells."""
+    found = [(r, r.boundary_iou) for r in rows if r.boundary_iou is not None]
+    if not found:
+        return []
+    lines = ["", f"| recipe | boundary IoU, {BOUNDARY_PX} px |", "|---|---|"]
+    return lines + [f"| {r.recipe} | **{value:.3f}** |" for r, value in found]
 
 
 def _target_table(rows: Sequence[Row]) -> list[str]:
