@@ -50,6 +50,9 @@ def run(
         headframe underground run shift.mp4 --every 0.5 --blur-faces --model chain --out shown
     """
     from headframe.cli.console import emit_json, progress, say
+    from headframe.io.footage import find_sources
+
+    find_sources(sources)  # what is not there is told before the seconds that torch takes to load
     from headframe.underground.run.job import RunOptions, run_whole
     from headframe.underground.segment.work import SegmentOptions
 

@@ -57,6 +57,11 @@ def segment(
         headframe underground segment rgb --thermal thermal --model dis-mine-person --out found
     """
     from headframe.cli.console import emit_json, progress, say
+    from headframe.io.camera import is_camera
+    from headframe.io.footage import find_sources
+
+    if not any(is_camera(source) for source in sources):
+        find_sources([Path(source) for source in sources])  # told before torch is loaded
     from headframe.underground.segment.run import LiveOptions, segment_sources
     from headframe.underground.segment.work import SegmentOptions
 

@@ -17,11 +17,12 @@ from headframe.core.errors import (
     UnknownNameError,
 )
 from headframe.datasets.coco import read_coco
+from headframe.io.footage import find_sources
 from headframe.io.images import read_image, write_image
 from headframe.io.video import VideoReader, VideoWriter
 from headframe.underground.segment import films, run
 from headframe.underground.segment.run import LiveOptions, segment_sources
-from headframe.underground.segment.work import SegmentOptions, find_sources
+from headframe.underground.segment.work import SegmentOptions
 
 
 @pytest.fixture

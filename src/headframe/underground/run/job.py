@@ -10,6 +10,7 @@ from typing import Any
 from headframe.core.errors import InputError, OutputError, RecipeError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.io.claimed import held
+from headframe.io.footage import find_sources
 from headframe.underground.chain import Chain
 from headframe.underground.chain_bundle import chain_fingerprint, load_chain
 from headframe.underground.frame_filter import FilterOptions
@@ -18,7 +19,7 @@ from headframe.underground.run.pass_through import PARTS, REST, Counts, Pass
 from headframe.underground.run.reels import Reel, reels_of
 from headframe.underground.run.report import Done, Machine, write_report
 from headframe.underground.segment.journal import Journal
-from headframe.underground.segment.work import Segmenter, SegmentOptions, find_sources, finish
+from headframe.underground.segment.work import Segmenter, SegmentOptions, finish
 
 LOCK = ".run.lock"
 GENTLE = FilterOptions(dark_mean=1, dark_p95=3, blur=0, min_levels=3, faces="off")

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from headframe.core.errors import InputError, OutputError
+from headframe.io.footage import Source
 from headframe.io.images import Deep, read_levels
 from headframe.io.video import VideoReader
 from headframe.underground.frames import Spaced
 from headframe.underground.segment.films import frame_name
-from headframe.underground.segment.work import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ def reels_of(sources: Sequence[Source], *, rate: float, every_s: float | None) -
     """Make a reel of every video and of every folder's photographs.
 
     Args:
-        sources: as ``segment.work.find_sources`` gives them.
+        sources: as ``io.footage.find_sources`` gives them.
         rate: frames a second of folders.
         every_s: seconds between frames that are taken; None: all.
 

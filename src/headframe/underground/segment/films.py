@@ -8,12 +8,13 @@ from pathlib import Path
 from headframe.core.errors import InputError, OutputError
 from headframe.core.progress import SILENT, Progress
 from headframe.io.camera import Feed, Newest
+from headframe.io.footage import Source
 from headframe.io.images import Pixels
 from headframe.io.video import VideoReader, VideoWriter
 from headframe.underground.frames import Spaced
 from headframe.underground.segment.record import FrameRecord, Mask
 from headframe.underground.segment.tracks import Tracker
-from headframe.underground.segment.work import OFF, VIDEOS, Segmenter, Source, masks_of
+from headframe.underground.segment.work import OFF, VIDEOS, Segmenter, masks_of
 
 _LOG = logging.getLogger("headframe")
 _RATE = 25

@@ -8,13 +8,13 @@ from typing import Any
 from headframe.core.errors import InputError, RecipeError
 from headframe.core.progress import SILENT, Progress
 from headframe.io.camera import is_camera, open_feed
+from headframe.io.footage import find_sources
 from headframe.underground.chain_bundle import chain_fingerprint, load_chain
 from headframe.underground.segment.films import segment_feed, segment_films
 from headframe.underground.segment.journal import Journal
 from headframe.underground.segment.work import (
     Segmenter,
     SegmentOptions,
-    find_sources,
     finish,
     segment_stills,
 )
