@@ -182,9 +182,7 @@ def flood_manifest(root: Path, hand: Path, sensor: str = SENSORS[0]) -> Manifest
     )
 
 
-def _common(
-    chips: Iterable[FloodChip], hand: Path, sensor: str
-) -> tuple[tuple[str, ...], float]:
+def _common(chips: Iterable[FloodChip], hand: Path, sensor: str) -> tuple[tuple[str, ...], float]:
     """Bands that the images of all floods have, and the side of the smallest pixel, metres.
 
     One image of a flood is looked at, so that a data set opens at once; its others are alike.
@@ -273,8 +271,8 @@ def read_flood(path: Path, rules: PixelRules) -> ChipPixels:
     lacking = [band for band in rules.manifest.bands if band not in bands]
     if lacking:
         raise BandError(
-            f"{path}: has no {lacking[0]}, which the data set has ({', '.join(rules.manifest.bands)}). "
-            "Take the chip out, or name the bands that all chips have in dataset.json."
+            f"{path}: has {', '.join(bands)} and no {lacking[0]}, which the data set has. Take the "
+            "chip out, or name the bands that all chips have in dataset.json."
         )
     order = [bands.index(band) for band in rules.manifest.bands]
     return ChipPixels(values[order], found[0][0].geobox)
