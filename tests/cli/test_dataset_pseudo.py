@@ -27,7 +27,7 @@ def test_labelled_checked_and_evaluated(make, tmp_path, capsys):
     index = (values[1] - values[3]) / (values[1] + values[3])
     assert report["water_share"] == pytest.approx(np.mean(index >= 0.05))
     assert run(*words, "--event", "Lake", "--threshold", "0.05") == 0
-    assert "4 tiles" in capsys.readouterr().out
+    assert "4 tile(s)" in capsys.readouterr().out
     assert run("dataset", "check", out) == 0
     model = make.bundle(tmp_path / "model")
     capsys.readouterr()

@@ -223,6 +223,16 @@ def test_numbers_by_hand():
     assert free[:, 6].tolist() == [10000, 10000, 1000, 2000]
 
 
+def test_a_band_that_is_0_throughout_takes_nothing_away(tmp_path):
+    values = np.concatenate([numbers(), np.zeros((1, *SHAPE), np.uint16)])
+    scene = write_scene(tmp_path / "a.tif", values, names=(*NAMES, "cirrus"))
+    (found,) = make(scene, tmp_path / "out").scenes
+    assert (found.land, found.water) == ((truth() == 0).sum(), (truth() == 1).sum())
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.bands == (*NAMES, "cirrus")
+    assert (dataset.read(dataset.chips()[0]).image[4] == 0).all()
+
+
 def test_white_fill_of_a_picture_of_8_bits_is_no_water(tmp_path):
     values = (numbers() // 10).astype(np.uint8)
     values[:, :, 20:] = 255
@@ -284,7 +294,8 @@ def test_an_interrupted_call_goes_on_and_a_finished_one_does_nothing(tmp_path, m
 
     def some(*args, **kwargs):
         if len(calls) == 3:
-            (out / "S2Hand/.part-a_00003_S2Hand.tif").write_bytes(b"half")
+            for folder in ("S2Hand", "LabelHand"):
+                (out / folder / f".part-a_00003_{folder}.tif").write_bytes(b"half")
             raise KeyboardInterrupt
         calls.append(args)
         return cut(*args, **kwargs)
@@ -293,7 +304,7 @@ def test_an_interrupted_call_goes_on_and_a_finished_one_does_nothing(tmp_path, m
         patch.setattr(module, "_cut", some)
         with pytest.raises(KeyboardInterrupt):
             make(scene, out)
-    assert len(open_dataset(out).chips()) == 3  # a half file is no chip
+    assert len(open_dataset(out).chips()) == 3  # half files are no chip
     with pytest.raises(OutputError, match="unfinished data set made from other scenes or options"):
         make(scene, out, threshold=0.1)
     first = (out / "S2Hand/a_00000_S2Hand.tif").stat().st_mtime_ns

@@ -76,7 +76,7 @@ def pseudo(
     columns = ("scene", "event", f"{report.index} from", "tiles", "skipped", "share of water")
     console.table(f"Data set {report.out}", columns, rows)
     console.say(
-        f"{report.tiles} tiles, {100 * report.water_share:.1f} % of labelled pixels are water by "
+        f"{report.tiles} tile(s), {100 * report.water_share:.1f} % of labelled pixels are water by "
         f"{report.index}; look at {report.out / PICTURE}."
     )
     console.say(f"Next: headframe evaluate MODEL {report.out}")
