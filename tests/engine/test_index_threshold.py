@@ -5,7 +5,7 @@ import pytest
 
 from headframe.core import indices
 from headframe.core.errors import DatasetError, RecipeError, UnknownNameError
-from headframe.engine.index_threshold import IndexThreshold, otsu, threshold_fold
+from headframe.engine.index_threshold import IndexThreshold, threshold_fold
 from headframe.metrics.scores import scores
 
 
@@ -63,13 +63,6 @@ def test_nothing_is_learnt_from_the_chips_that_are_scored(dataset):
     _, truth = dataset._arrays[dataset.chips()[2].image]
     truth[truth < 2] = 1 - truth[truth < 2]
     assert fold(dataset, "best")[1] == before
-
-
-def test_otsu_of_what_has_one_value_or_none():
-    assert otsu(np.full((3, 4), 0.3)) == 0.0
-    assert otsu(np.full((3, 4), np.nan)) == 0.0
-    halves = np.repeat([-0.5, np.nan, 0.7, 4.0], 50)  # beyond 1 counts as 1
-    assert -0.5 < otsu(halves) < 0.7
 
 
 def test_what_cannot_be(dataset):

@@ -16,6 +16,7 @@ from headframe.cli.dataset_coarsen import coarsen
 from headframe.cli.dataset_draw import draw
 from headframe.cli.dataset_fuse import fuse
 from headframe.cli.dataset_layers import bits, layers
+from headframe.cli.dataset_pseudo import pseudo
 from headframe.cli.dataset_sites import fetch, join_sites
 from headframe.cli.dataset_tiles import mosaic, tile
 
@@ -29,6 +30,7 @@ app.command("sites")(join_sites)
 app.command("tile")(tile)
 app.command("mosaic")(mosaic)
 app.command("coarsen")(coarsen)
+app.command("pseudo-label")(pseudo)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the data set.", metavar="DATASET")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

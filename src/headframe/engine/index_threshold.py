@@ -8,19 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headframe.core.classmap import IGNORE_INDEX
-from headframe.core.errors import DatasetError, MissingExtraError, RecipeError, UnknownNameError
+from headframe.core.errors import DatasetError, RecipeError, UnknownNameError
 from headframe.core.indices import INDICES, normalized_difference
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import Chip, ChipArrays, ChipDataset
+from headframe.datasets.thresholds import otsu
 from headframe.engine.samples import band_order
 from headframe.metrics.confusion import Counts, confusion
-
-try:
-    from skimage.filters import threshold_otsu
-except ImportError as exc:
-    raise MissingExtraError(
-        "Otsu's threshold needs scikit-image. Install it with: pip install 'headframe[train]'."
-    ) from exc
 
 Rule = Literal["otsu", "otsu-chip", "best"]
 _BINS = 512
@@ -49,14 +43,6 @@ class IndexThreshold:
             raise UnknownNameError.of("threshold", self.threshold, get_args(Rule))
         if not isinstance(self.threshold, str) and not np.isfinite(self.threshold):
             raise RecipeError(f"threshold is {self.threshold}; give a finite number.")
-
-
-def otsu(index: npt.NDArray[np.float64]) -> float:
-    """Otsu's threshold (1979) of the finite values, cut to -1 to 1; 0 where they are all one."""
-    values = index[np.isfinite(index)].clip(-1, 1)
-    if values.size == 0 or values.min() == values.max():
-        return 0.0
-    return float(threshold_otsu(values, nbins=_BINS))  # type: ignore[no-untyped-call]  # skimage has no types
 
 
 def threshold_fold(

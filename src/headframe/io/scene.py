@@ -213,13 +213,17 @@ class Scene:
         return raw, valid
 
 
-def open_scene(source: str | Path, *, inputs: InputSpec, options: SceneOptions) -> Scene:
+def open_scene(
+    source: str | Path, *, inputs: InputSpec, options: SceneOptions, check: bool = True
+) -> Scene:
     """Open a raster or a STAC item for a model.
 
     Args:
         source: path, URL, ``/vsi`` path or STAC item (JSON, local or http(s)).
         inputs: what the model needs; its ``bands`` are the channels, in order.
         options: what the caller states about bands and unit.
+        check: look whether there is data and whether its unit can be right; False where other
+            bands of the same scene, of light, were looked at already.
 
     Raises:
         MissingFileError: it is not there.
@@ -235,7 +239,8 @@ def open_scene(source: str | Path, *, inputs: InputSpec, options: SceneOptions) 
             scene = _open_item(read_item(text), inputs.bands, sensor, options, closing=closing)
         else:
             scene = _open_file(text, inputs.bands, sensor, options, closing=closing)
-        _check(scene, inputs, options)
+        if check:
+            _check(scene, inputs, options)
         scene._closing = closing.pop_all()
     return scene
 
