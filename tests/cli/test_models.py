@@ -51,7 +51,10 @@ def test_enhancers_are_listed_and_shown(capsys, tmp_path):
     assert told["restoration_parameters"] > told["decomposition_parameters"] > 200_000
     assert told["training"]["photographs"] > 0
     assert run("models", "show", "kind-s") == 0
-    assert "kind-s: an enhancer" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "kind-s: an enhancer" in shown
+    assert "(--json shows it)" in shown
+    assert "halve_at" not in shown
     assert run("models", "show", str(tmp_path)) == 2  # a folder, but of no model
     assert "error: " in capsys.readouterr().err
 

@@ -204,7 +204,11 @@ def _show_nested(facts: dict[str, Any], what: str, *, as_json: bool) -> None:
         console.emit_json(facts)
         return
     rows = list(_flat(facts).items())
-    rows += [(f"{key}: {name}", told) for key in _NESTED for name, told in facts[key].items()]
+    for key in _NESTED:
+        told = {name: value for name, value in facts[key].items() if name != "recipe"}
+        rows += [(f"{key}: {name}", value) for name, value in told.items()]
+    if "recipe" in facts["training"]:
+        rows.append(("training: recipe", "(--json shows it)"))
     console.table(f"{facts['name']}: {what}", ("field", "value"), rows)
 
 
