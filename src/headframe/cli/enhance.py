@@ -32,9 +32,9 @@ def enhance(
 
     Examples:
 
-        headframe enhance frames --model clahe --out bright
+        headframe enhance frames --model kind-s --out bright
 
-        headframe enhance a.jpg b.png --model runs/kind-s --ratio auto --out bright
+        headframe enhance a.jpg b.png --model kind-s --ratio 5 --guard --out bright
 
         headframe enhance shift.mp4 --model gamma --out bright
     """
