@@ -9,6 +9,7 @@ import torch
 
 from headframe.core.components import CLASS_SETS
 from headframe.engine.detectors import build_detector
+from headframe.engine.enhancer_bundle import shipped_enhancers
 from headframe.engine.experiment import BASELINES
 from headframe.engine.recipe import load_recipe
 from headframe.losses.build import build_loss
@@ -62,8 +63,9 @@ def test_a_network_can_be_built_and_fits_its_bands(wanted):
         network = build_network(architecture, bands, outputs, options).eval()
         if get_architecture(architecture).planes:
             return  # prompts are read off pixels, and "meta" has none
-        scores = network(torch.empty(1, len(bands), 64, 64))
-    assert scores.shape == (1, outputs, 64, 64)
+        side = max(64, get_architecture(architecture).min_px)
+        scores = network(torch.empty(1, len(bands), side, side))
+    assert scores.shape == (1, outputs, side, side)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -101,8 +103,8 @@ def test_the_detectors_of_a_plan_can_be_built(path):
     assert beside == set(recipes.detectors) or path.name != "plan.yaml"
     for sam in recipes.sams.values():
         assert sam.photographs.categories == plan.photographs.categories
-    assert {r.prepare for r in recipes.detectors.values()} <= {"none", "stretch", "gamma",
-                                                               *recipes.enhancers}  # fmt: skip
+    known = {"none", "stretch", "gamma", *shipped_enhancers(), *recipes.enhancers}
+    assert {r.prepare for r in recipes.detectors.values()} <= known
 
 
 def test_there_is_a_method_for_every_row_of_the_table():
