@@ -1,6 +1,7 @@
 """A data set in memory and networks of one threshold, for tests of evaluation: ``fakes``; a data
 set of bright squares on disk, for tests of training: ``raw_dataset``."""
 
+import csv
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from headframe.core.classmap import ClassInfo, ClassMap, binary_class_map
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.datasets.chips import Chip, ChipArrays
 from headframe.engine.bundle import Bundle
+from headframe.engine.training import train
 
 BANDS = ("blue", "green", "red")
 SITES = ("alfa", "bravo", "charlie", "delta")
@@ -168,7 +170,20 @@ class _FailAfter:
         pass
 
 
+def _cut_and_resumed(recipe, folder):
+    """Train once in one go, once cut after two steps and resumed; the lines of both logs."""
+    train(recipe, out=folder / "plain")
+    with pytest.raises(_PowerCutError):
+        train(recipe, out=folder / "cut", progress=_FailAfter(2))
+    train(recipe, out=folder / "cut", resume=True)
+    logs = []
+    for name in ("plain", "cut"):
+        with (folder / name / "metrics.csv").open(newline="") as file:
+            logs.append(list(csv.DictReader(file)))
+    return logs
+
+
 @pytest.fixture
 def power_cut():
-    """A progress listener that fails after some steps of training, and its error."""
-    return SimpleNamespace(Error=_PowerCutError, After=_FailAfter)
+    """A progress listener that fails after some steps of training, its error, and a run of both."""
+    return SimpleNamespace(Error=_PowerCutError, After=_FailAfter, logs=_cut_and_resumed)

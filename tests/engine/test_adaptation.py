@@ -1,7 +1,5 @@
 """Another domain beside a run: ADVENT, FDA, MDIL."""
 
-import csv
-
 import pytest
 import torch
 from lightning.fabric import Fabric
@@ -98,7 +96,7 @@ def test_the_contest(bright, tmp_path):
     section = {"adversarial": 1.0, "fine_labels": False, "width": 4, "discriminator_lr": 0.01}
     adaptation = made(section, bright, tmp_path)
     pixels = torch.randn(2, 3, 32, 32)
-    before = {k: v.clone() for k, v in adaptation.state()["judge"].items()}
+    before = {k: v.clone() for k, v in adaptation.state()["learner"].items()}
     costs = []
     for step in range(40):
         adaptation.begin(pixels, step)
@@ -108,10 +106,10 @@ def test_the_contest(bright, tmp_path):
         network.zero_grad()  # the network stands still, so that the discriminator can win
         adaptation.learn()
         costs.append(float(loss.detach()))
-    after = adaptation.state()["judge"]
+    after = adaptation.state()["learner"]
     assert any(not torch.equal(value, before[name]) for name, value in after.items())
     both = (network(pixels), network(adaptation._pixels))
-    own, other = (adaptation._judge(self_information(logits)).mean() for logits in both)
+    own, other = (adaptation.learner(self_information(logits)).mean() for logits in both)
     assert own > other
 
 
@@ -119,7 +117,9 @@ def test_the_contest(bright, tmp_path):
 def test_a_run_is_resumed_at_the_next_step(way, raw_dataset, coarse, tmp_path, power_cut):
     data = {"labels": "coarse", "coarse": str(coarse), "label_share": 0.5}
     chosen = recipe(raw_dataset, adapt=WAYS[way], data=data)
-    _same_logs(chosen, tmp_path, power_cut)
+    logs = power_cut.logs(chosen, tmp_path)
+    assert len(logs[0]) == 3
+    assert logs[0] == logs[1]
     with pytest.raises(RecipeError, match=r"data.labels is fine: adapt goes from coarse labels"):
         train(recipe(raw_dataset, adapt=WAYS[way]), out=tmp_path / "fine")
 
@@ -128,18 +128,7 @@ def test_mdil_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path, power_c
     first = train(recipe(coarse), out=tmp_path / "coarse")
     terms = {"features": 0.0, "boundary": 0.0, "attention": False, "gate": 0.0, "domains": True}
     chosen = recipe(raw_dataset, init=str(first.bundle), distill=terms)
-    _same_logs(chosen, tmp_path, power_cut)
-
-
-def _same_logs(chosen, tmp_path, power_cut):
-    train(chosen, out=tmp_path / "plain")
-    with pytest.raises(power_cut.Error):
-        train(chosen, out=tmp_path / "cut", progress=power_cut.After(2))
-    train(chosen, out=tmp_path / "cut", resume=True)
-    logs = []
-    for name in ("plain", "cut"):
-        with (tmp_path / name / "metrics.csv").open() as file:
-            logs.append(list(csv.DictReader(file)))
+    logs = power_cut.logs(chosen, tmp_path)
     assert len(logs[0]) == 3
     assert logs[0] == logs[1]
 

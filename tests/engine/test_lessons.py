@@ -1,6 +1,5 @@
 """MineC2FNet's training: coarse labels first, then few fine ones beside a teacher."""
 
-import csv
 import shutil
 
 import numpy as np
@@ -220,15 +219,7 @@ def test_weights_that_mattered_stay_near(raw_dataset, coarse, tmp_path):
 def test_a_run_with_lessons_is_resumed_at_the_next_step(raw_dataset, coarse, tmp_path, power_cut):
     first = train(recipe(coarse, all_sites=True), out=tmp_path / "coarse")
     chosen = recipe(raw_dataset, init=str(first.bundle), distill={"features": 1.0}, all_sites=True)
-    train(chosen, out=tmp_path / "plain")
-
-    with pytest.raises(power_cut.Error):
-        train(chosen, out=tmp_path / "cut", progress=power_cut.After(2))
-    train(chosen, out=tmp_path / "cut", resume=True)
-    logs = []
-    for name in ("plain", "cut"):
-        with (tmp_path / name / "metrics.csv").open() as file:
-            logs.append(list(csv.DictReader(file)))
+    logs = power_cut.logs(chosen, tmp_path)
     assert len(logs[0]) == 3
     assert logs[0] == logs[1]
     other = recipe(raw_dataset, init=str(first.bundle), all_sites=True)

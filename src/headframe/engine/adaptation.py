@@ -6,13 +6,13 @@ makes the maps of the fine domain sure.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headframe.engine.companion import Companion
 from headframe.engine.recipe import AdaptSection, Recipe
 from headframe.engine.sampling import CropPlan, CropStream, Sample
 from headframe.losses.adaptation import robust_entropy, self_information, with_looks_of
@@ -23,10 +23,11 @@ _OTHER_SEED = 7_919
 """Crops of the other domain are drawn with a seed that much higher."""
 
 
-class Adaptation:
+class Adaptation(Companion):
     """Images of another domain beside those that are learnt from.
 
-    A step's images of the other domain are a function of seed and step, as its own are.
+    A step's images of the other domain are a function of seed and step, as its own are. The learner
+    is ADVENT's discriminator.
     """
 
     def __init__(
@@ -46,13 +47,11 @@ class Adaptation:
         plan = CropPlan(train.crop_px, train.seed + _OTHER_SEED, recipe.augment)
         self._crops = CropStream(other, plan)
         self._pixels, self._label = torch.empty(0), torch.empty(0)
-        self._judge: Any = None
-        self._optimizer: Any = None
         if section.adversarial:
             judge = Discriminator(max(classes, 2), section.width)
             rate = section.discriminator_lr
             optimizer = torch.optim.Adam(judge.parameters(), lr=rate, betas=(0.9, 0.99))
-            self._judge, self._optimizer = fabric.setup(judge, optimizer)
+            self.learner, self.optimizer = fabric.setup(judge, optimizer)
 
     def begin(self, pixels: Tensor, step: int) -> Tensor:
         """Draw the other domain's images of a step, and give the own ones as they are shown.
@@ -92,30 +91,13 @@ class Adaptation:
             total = total + self._contest(logits.float(), found)
         return total
 
-    def learn(self) -> None:
-        """Take the discriminator's step, after the network's."""
-        if self._optimizer is not None:
-            self._optimizer.step()
-            self._optimizer.zero_grad()
-
-    def state(self) -> dict[str, Any] | None:
-        """What a checkpoint needs of it."""
-        if self._judge is None:
-            return None
-        return {"judge": self._judge.state_dict(), "optimizer": self._optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to the state of a checkpoint."""
-        self._judge.load_state_dict(state["judge"])
-        self._optimizer.load_state_dict(state["optimizer"])
-
     def _contest(self, own: Tensor, other: Tensor) -> Tensor:
         """The network is to pass for the own domain, the discriminator to tell them apart."""
         maps, told = self_information(other), self_information(own.detach())
-        self._judge.requires_grad_(False)
-        fooled = _called(self._judge(maps), 1.0)
-        self._judge.requires_grad_(True)
-        judged = _called(self._judge(told), 1.0) + _called(self._judge(maps.detach()), 0.0)
+        self.learner.requires_grad_(False)
+        fooled = _called(self.learner(maps), 1.0)
+        self.learner.requires_grad_(True)
+        judged = _called(self.learner(told), 1.0) + _called(self.learner(maps.detach()), 0.0)
         return self._section.adversarial * fooled + judged / 2
 
 

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from headframe.core.errors import RecipeError
+from headframe.engine.companion import Companion
 from headframe.engine.recipe import DistillSection, Recipe
 from headframe.engine.sampling import CropPlan, CropStream, Sample
 from headframe.engine.weights import names_bundle
@@ -26,7 +26,7 @@ from headframe.models.pyramid import PyramidWatch
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Lessons:
+class Lessons(Companion):
     """A frozen teacher, and what its student loses by differing from it (methods 4.2).
 
     The teacher is the student as it started; it stays in evaluation mode, with its own running
@@ -34,6 +34,7 @@ class Lessons:
 
     Attributes:
         anchor: holds weights that mattered for the teacher, where ``ewc`` is above 0.
+        learner: the old domain's path, with MDIL's ``domains``.
     """
 
     anchor: Anchor | None = None
@@ -52,12 +53,10 @@ class Lessons:
         self._teacher = copy.deepcopy(student).eval().requires_grad_(requires_grad=False)
         self._teacher.to(fabric.device)
         watched = section.features or section.pooled or section.relations
-        self._old: Any = None
-        self._optimizer: Any = None
         if section.domains:
             old = OldPath(student)
             optimizer = torch.optim.AdamW(old.parameters(), lr=lr, weight_decay=0.0)
-            self._old, self._optimizer = fabric.setup(old, optimizer)
+            self.learner, self.optimizer = fabric.setup(old, optimizer)
         self._watches = (PyramidWatch(student), PyramidWatch(self._teacher)) if watched else None
         self._options = Attentive(
             attention=section.attention,
@@ -87,8 +86,8 @@ class Lessons:
                 told = self._teacher(pixels)
             total = total + self._of_features(label)
             if section.predictions:
-                if self._old is not None:
-                    logits = self._old(self._student, pixels)
+                if self.learner is not None:
+                    logits = self.learner(self._student, pixels)
                 divergence = prediction_distillation(logits, told, label, self._options)
                 total = total + section.predictions * divergence
         if section.boundary:
@@ -96,23 +95,6 @@ class Lessons:
         if self.anchor is not None:
             total = total + section.ewc * self.anchor.loss(self._student)
         return total
-
-    def learn(self) -> None:
-        """Take the step of what the lessons themselves learn, after the network's."""
-        if self._optimizer is not None:
-            self._optimizer.step()
-            self._optimizer.zero_grad()
-
-    def state(self) -> dict[str, Any] | None:
-        """What a checkpoint needs of them."""
-        if self._old is None:
-            return None
-        return {"old": self._old.state_dict(), "optimizer": self._optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to the state of a checkpoint."""
-        self._old.load_state_dict(state["old"])
-        self._optimizer.load_state_dict(state["optimizer"])
 
     def _of_features(self, label: Tensor) -> Tensor:
         """Weigh up what the two networks' features were in the passes of a moment ago."""

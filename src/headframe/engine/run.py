@@ -98,10 +98,9 @@ class Run:
         self.seconds = float(state["seconds"])
         if state["best"] is not None:
             self.best = (float(state["best"][0]), int(state["best"][1]), state["best"][2])
-        if self.lessons is not None and state.get("lessons") is not None:
-            self.lessons.restore(state["lessons"])
-        if self.adaptation is not None and state.get("adaptation") is not None:
-            self.adaptation.restore(state["adaptation"])
+        for beside, name in ((self.lessons, "lessons"), (self.adaptation, "adaptation")):
+            if beside is not None:
+                beside.restore(state.get(name))
         self.log.rewind(self.step)
 
     def checkpoint(self) -> None:
