@@ -75,6 +75,29 @@ def test_labels_that_are_learnt_from(raw_dataset, coarse):
     assert (label == 1).sum() > (fine == 1).sum()
 
 
+def test_replayed_chips_come_after_the_fine_ones(raw_dataset, coarse):
+    dataset = open_dataset(raw_dataset)
+    data = fold(raw_dataset, replay=1, coarse=str(coarse), label_share=0.5)
+    parts = choose_parts(dataset, data)
+    fine, replayed = choose_sources(dataset, data, parts)
+    assert fine.chips == parts.train
+    assert replayed.dataset.root == coarse
+    drawn = set()
+    for seed in range(8):
+        other = data.model_copy(update={"label_seed": seed})
+        chips = choose_sources(dataset, other, parts)[1].chips
+        assert len(chips) == 1
+        drawn |= {chip.site for chip in chips}
+    assert len(drawn) == 2  # of all training sites, those without fine labels too
+    assert not drawn & {chip.site for chip in parts.test}
+    many = data.model_copy(update={"replay": 99})
+    assert len(choose_sources(dataset, many, parts)[1].chips) == 2
+    with pytest.raises(DatasetError, match=r"data.replay is 1, but no coarse labels"):
+        choose_sources(dataset, data.model_copy(update={"coarse": ""}), parts)
+    with pytest.raises(RecipeError, match=r"replay goes with labels: fine; labels is both"):
+        fold(raw_dataset, replay=1, labels="both")
+
+
 def test_coarse_labels_that_do_not_fit_are_refused(raw_dataset, coarse, tmp_path):
     dataset = open_dataset(raw_dataset)
     data = fold(raw_dataset, labels="coarse")
@@ -233,7 +256,7 @@ def test_lessons_need_a_model_and_whole_chips(raw_dataset, tmp_path):
     embedded = recipe(
         raw_dataset, labels="coarse", all_sites=True, train_changes={"embed_epochs": 2}
     )
-    with pytest.raises(RecipeError, match=r"go with training on whole chips"):
+    with pytest.raises(RecipeError, match=r"go with whole chips"):
         train(embedded, out=tmp_path / "b")
 
 

@@ -107,6 +107,11 @@ class DataSection(_Section):
         default=1.0, gt=0, le=1, description="share of the training sites with fine labels"
     )
     label_seed: int = Field(default=0, description="which sites these are; shares are nested")
+    replay: int = Field(
+        default=0,
+        ge=0,
+        description="chips with coarse labels that are learnt from beside the fine ones, at most",
+    )
     uncertain_px: int = Field(
         default=0, ge=0, description="labels this close to a class boundary are ignored"
     )
@@ -117,6 +122,12 @@ class DataSection(_Section):
     prompts: PromptSection | None = Field(
         default=None, description="train on prompted objects rather than on whole chips"
     )
+
+    @model_validator(mode="after")
+    def _replays(self) -> Self:
+        if self.replay and self.labels != "fine":
+            raise ValueError(f"replay goes with labels: fine; labels is {self.labels}")
+        return self
 
     @field_validator("bands", mode="before")
     @classmethod

@@ -106,7 +106,7 @@ def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tup
     """Tell whose labels are learnt from.
 
     Coarse labels are those of the same training sites in another data set; ``label_share`` does
-    not hold for them. They come before fine ones.
+    not hold for them. They come before fine ones; the few that are replayed come after them.
 
     Args:
         dataset: with fine labels, which models are scored by.
@@ -118,11 +118,12 @@ def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tup
         MissingFileError: no such folder.
     """
     fine = Source(dataset, parts.train)
-    if data.labels == "fine":
+    if data.labels == "fine" and not data.replay:
         return (fine,)
     if not data.coarse:
+        asked = f"data.replay is {data.replay}" if data.replay else f"data.labels is {data.labels}"
         raise DatasetError(
-            f"data.labels is {data.labels}, but no coarse labels are named. Give --coarse, or "
+            f"{asked}, but no coarse labels are named. Give --coarse, or "
             "data.coarse in the recipe."
         )
     other = open_dataset(data.coarse, sensor=data.sensor)
@@ -139,6 +140,10 @@ def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tup
     chips = tuple(chip for chip in other.chips(None) if chip.site in sites)
     if not chips:
         raise DatasetError(f"{other.root}: has no chip of the training sites of {dataset.root}.")
+    if data.replay:
+        order = np.random.default_rng(data.label_seed).permutation(len(chips))
+        kept = sorted(order[: data.replay].tolist())
+        return (fine, Source(other, tuple(chips[place] for place in kept)))
     coarse = Source(other, chips)
     return (coarse,) if data.labels == "coarse" else (coarse, fine)
 

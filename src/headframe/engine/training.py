@@ -174,7 +174,7 @@ def _put_beside(run: Run, recipe: Recipe, dataset: ChipDataset, parts: Parts) ->
     if recipe.distill is not None:
         coarse = None
         if recipe.distill.ewc and recipe.data.coarse:
-            learnt = recipe.data.model_copy(update={"labels": "coarse"})
+            learnt = recipe.data.model_copy(update={"labels": "coarse", "replay": 0})
             known = choose_sources(dataset, learnt, parts)
             coarse = _store(recipe, known, bundle.spec.inputs)
         run.lessons = begin_lessons(recipe, bundle.network, run.fabric, coarse)
@@ -203,10 +203,10 @@ def _check_prompts(recipe: Recipe) -> None:
 def _check_labels(recipe: Recipe) -> None:
     """Coarse labels, lessons and adaptation are for plain training on chips."""
     plain = recipe.data.prompts is None and not recipe.train.embed_epochs
-    beside = recipe.distill is not None or recipe.adapt is not None
+    beside = recipe.distill is not None or recipe.adapt is not None or recipe.data.replay
     if not plain and (recipe.data.labels != "fine" or beside):
         raise RecipeError(
-            "coarse labels, distill and adapt go with training on whole chips. Leave data.prompts "
+            "coarse labels, replay, distill and adapt go with whole chips. Leave data.prompts "
             "and train.embed_epochs out."
         )
     if recipe.adapt is not None and recipe.data.labels != "coarse":
