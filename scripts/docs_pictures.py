@@ -23,9 +23,11 @@ from scipy import ndimage
 from headframe.core.detections import Detections, boxes_of
 from headframe.core.errors import HeadframeError
 from headframe.core.modelspec import InputSpec
+from headframe.datasets.chips import open_dataset
 from headframe.datasets.darken import DimCamera, darken_as_camera
 from headframe.datasets.drawn.landscape import draw_landscape
 from headframe.datasets.drawn.tunnel import CLASSES, draw_picture
+from headframe.engine.attention import draw_attention
 from headframe.engine.bundle import load_bundle, shipped_bundles
 from headframe.engine.prediction import score_chip
 from headframe.geo.window import Window
@@ -160,6 +162,17 @@ def mapped() -> None:
     save("map.png", panels, columns=3)
 
 
+def attended() -> None:
+    """What a model would pass on as a teacher, in two real chips."""
+    folder, name = SHARED / "tailings-brazil", "tailings-s2-rgb"
+    if name not in shipped_bundles() or not folder.is_dir():
+        return
+    dataset = open_dataset(folder)
+    chips = dataset.of_sites(("brazil_004", "brazil_006")).chips()
+    rows = [(chip.site, chip) for chip in chips if chip.key.endswith("00000")]
+    draw_attention(load_bundle(name), dataset, rows, PICTURES / "attention.png")
+
+
 def assisted() -> None:
     """What `headframe label --assist` proposes."""
     names = shipped_bundles()
@@ -256,6 +269,7 @@ def main() -> None:
         contact,
         scene,
         mapped,
+        attended,
         assisted,
         fusion,
         tunnels,

@@ -100,6 +100,16 @@ def test_tables_and_files(model, dataset, tmp_path):
     assert "Add --out" in call(model, dataset).stdout
 
 
+def test_attention_is_drawn_into_a_folder(model, dataset, tmp_path):
+    result = call(model, dataset, "--attention", "--out", tmp_path / "report")
+    assert result.exit_code == 0
+    assert "attention.png" in result.stdout
+    assert (tmp_path / "report" / "attention.png").stat().st_size > 10_000
+    result = call(model, dataset, "--attention")
+    assert result.exit_code == 2
+    assert "Add --out" in result.stderr
+
+
 def test_bad_words_exit_2(model, dataset):
     assert call(model, dataset, "--by", "chip").exit_code == 2
     assert call(model, dataset, "--flips", "3").exit_code == 2

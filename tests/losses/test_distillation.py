@@ -48,13 +48,31 @@ def test_attention_by_hand():
     energy = [1.0, 2.0]  # means of squares over channels
     raised = [math.exp(e / 0.5) for e in energy]
     expected = [2 * r / sum(raised) for r in raised]
-    assert place_attention(features, 0.5).flatten().tolist() == pytest.approx(expected)
+    raw = Attentive(feature_scale="raw", feature_tau=0.5)
+    assert place_attention(features, raw).flatten().tolist() == pytest.approx(expected)
     sizes = [math.exp(0.5), math.exp(1.5)]
     expected = [2 * s / sum(sizes) for s in sizes]
-    assert channel_attention(features).flatten().tolist() == pytest.approx(expected)
+    raw = Attentive(feature_scale="raw")
+    assert channel_attention(features, raw).flatten().tolist() == pytest.approx(expected)
+    raised = [math.exp(-1), math.exp(1)]  # of two, one lies a deviation above the mean
+    expected = [2 * r / sum(raised) for r in raised]
+    for found in (place_attention(features), channel_attention(features)):
+        assert found.flatten().tolist() == pytest.approx(expected)
+    for one_kind in (place_attention(torch.ones(1, 2, 3, 4)), place_attention(features[..., :1])):
+        assert one_kind.flatten().tolist() == pytest.approx([1.0] * one_kind.numel())
     many = _random(3, 8, 5, 6)
     assert place_attention(many).mean(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3)
     assert channel_attention(many).mean(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3)
+
+
+def test_attention_forgets_how_large_features_are():
+    features = _random(2, 8, 6, 7)
+    for attention in (place_attention, channel_attention):
+        torch.testing.assert_close(attention(50 * features), attention(features))
+        raw = attention(50 * features, Attentive(feature_scale="raw"))
+        assert float(raw.max()) > 0.8 * raw[0].numel() > float(attention(features).max())
+    with pytest.raises(RecipeError, match=r"feature_scale is 'mean'; give one of deviation, raw"):
+        Attentive(feature_scale="mean")
 
 
 def test_feature_distance_by_hand():
@@ -62,7 +80,7 @@ def test_feature_distance_by_hand():
     own, told = torch.tensor([[[[3.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[5.0]]]])
     label = torch.zeros(1, 4, 4, dtype=torch.long)
     assert float(feature_distillation([own], [told], label, PLAIN)) == pytest.approx(1.0)
-    channels = torch.tensor([0.0, 5.0]).softmax(0) * 2  # places: one cell, attention 1
+    channels = torch.tensor([-1.0, 1.0]).softmax(0) * 2  # places: one cell, attention 1
     expected = float((channels * torch.tensor([1.0, 1.0])).mean())
     options = Attentive(transfer=0.0)
     assert float(feature_distillation([own], [told], label, options)) == pytest.approx(expected)

@@ -33,6 +33,9 @@ def evaluate(
     boundary_px: Annotated[
         int, typer.Option(min=1, help="Width of the boundary of boundary IoU, pixels.")
     ] = 3,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Also draw what the network attends to; with --out.")
+    ] = False,
     where: Annotated[
         list[str] | None, typer.Option(help="Only sites with this fact: material=RR; repeat it.")
     ] = None,
@@ -53,19 +56,27 @@ def evaluate(
 
         headframe evaluate tailings-s2-rgb DATASET --json
 
+        headframe evaluate runs/procanet DATASET --attention --out evaluation
+
         headframe evaluate runs/general DATASET --split test --where material=RR
     """
     from headframe.cli import console
     from headframe.datasets.chips import open_dataset
     from headframe.datasets.sitefacts import only_sites, parse_conditions
+    from headframe.engine.attention import check_attention, draw_attention
     from headframe.engine.bundle import load_bundle
     from headframe.engine.evaluate import evaluate as run_evaluation
+    from headframe.engine.evaluation_report import ranked
 
     if by not in (None, "site"):
         raise typer.BadParameter(f"{by!r} is not site.", param_hint="--by")
+    if attention and out is None:
+        raise typer.BadParameter("draws into a folder. Add --out.", param_hint="--attention")
     if flips not in (None, 1, 2, 4, 8):
         raise typer.BadParameter(f"{flips} is not 1, 2, 4 or 8.", param_hint="--flips")
     bundle = load_bundle(model).with_options(threshold=threshold, test_flips=flips)
+    if attention:
+        check_attention(bundle)
     named = band_names(bands)
     opened = open_dataset(dataset, sensor=sensor, bands=named)
     if where:
@@ -80,6 +91,9 @@ def evaluate(
             boundary_px=boundary_px,
             progress=progress,
         )
+    if attention and out is not None:
+        rows = [(f"{title}: {r.chip.key}", r.chip) for title, r in ranked(found)]
+        draw_attention(bundle, opened, rows, out / "attention.png")
     if as_json:
         console.emit_json(found.to_json())
         return
@@ -88,6 +102,7 @@ def evaluate(
         console.say("Add --out FOLDER for pictures of the best, median and worst chip.")
     else:
         files = ["scores.json", "sites.csv", "classes.csv", "panels.png"] + ["sites/"] * bool(by)
+        files += ["attention.png"] * attention
         console.say(f"Written into {out}: {', '.join(files)}")
 
 

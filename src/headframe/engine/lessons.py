@@ -63,6 +63,7 @@ class Lessons(Companion):
             gate=section.gate,
             width_px=section.width_px,
             feature_tau=section.feature_tau,
+            feature_scale=section.feature_scale,
             tau=section.tau,
             disagreement=section.disagreement,
             transfer=section.transfer,

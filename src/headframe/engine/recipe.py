@@ -243,6 +243,9 @@ class DistillSection(_Section):
     gate: float = Field(default=1.0, ge=0, le=1, description="1: nothing is kept near outlines")
     width_px: int = Field(default=4, ge=1, description="half-width of the band along outlines")
     feature_tau: float = Field(default=1.0, gt=0)
+    feature_scale: Literal["deviation", "raw"] = Field(
+        default="deviation", description="what feature_tau is counted in; raw: squares of features"
+    )
     tau: float = Field(default=2.0, gt=0)
     disagreement: float = Field(
         default=0.1, ge=0, le=1, description="weight where the teacher contradicts the label"

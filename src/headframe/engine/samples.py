@@ -123,8 +123,7 @@ def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tup
     if not data.coarse:
         asked = f"data.replay is {data.replay}" if data.replay else f"data.labels is {data.labels}"
         raise DatasetError(
-            f"{asked}, but no coarse labels are named. Give --coarse, or "
-            "data.coarse in the recipe."
+            f"{asked}, but no coarse labels are named. Give --coarse, or data.coarse in the recipe."
         )
     other = open_dataset(data.coarse, sensor=data.sensor)
     names = (other.bands, target_classes(other.manifest, data.target).names)

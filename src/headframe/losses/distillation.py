@@ -16,6 +16,7 @@ from torch.nn import functional
 from headframe.core.classmap import IGNORE_INDEX
 from headframe.core.errors import GridMismatchError, RecipeError
 
+SCALES = ("deviation", "raw")
 _TINY = 1e-6
 
 
@@ -29,6 +30,10 @@ class Attentive:
         gate: beta, 0 to 1: how much less is distilled in the band along outlines; 1 is nothing.
         width_px: half-width of the band, >= 1.
         feature_tau: temperature of the attention over places and channels, > 0.
+        feature_scale: what the temperature is counted in, one of ``SCALES``: ``deviation``, the
+            standard deviation of the places or channels compared; ``raw``, squares of the
+            features as they are (methods 4.2), which on a trained pyramid leaves one cell or two
+            with all of the attention.
         tau: temperature of the predictions, > 0.
         disagreement: kappa, 0 to 1: weight of pixels where the teacher contradicts the label.
         transfer: gamma, >= 0: weight of the attention transfer (Zagoruyko & Komodakis 2017).
@@ -38,6 +43,7 @@ class Attentive:
     gate: float = 1.0
     width_px: int = 4
     feature_tau: float = 1.0
+    feature_scale: str = "deviation"
     tau: float = 2.0
     disagreement: float = 0.1
     transfer: float = 1.0
@@ -53,6 +59,11 @@ class Attentive:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise RecipeError(f"distillation {name} is {value}; give {low:g} to {high:g}.")
+        if self.feature_scale not in SCALES:
+            raise RecipeError(
+                f"distillation feature_scale is {self.feature_scale!r}; give one of "
+                f"{', '.join(SCALES)}."
+            )
         if not (self.feature_tau > 0 and self.tau > 0):
             raise RecipeError(
                 f"temperatures are {self.feature_tau} and {self.tau}; give values above 0."
@@ -84,33 +95,40 @@ def boundary_band(label: Tensor, width_px: int) -> Tensor:
     return valid & (top > least)
 
 
-def place_attention(features: Tensor, tau: float = 1.0) -> Tensor:
+def place_attention(features: Tensor, options: Attentive = ATTENTIVE) -> Tensor:
     """Attention over places: softmax of the mean square over channels; its mean is 1.
 
     Args:
         features: (N, C, h, w).
-        tau: temperature.
+        options: temperature, and what it is counted in.
 
     Returns:
         (N, 1, h, w), > 0.
     """
-    count, _, height, width = features.shape
     energy = features.float().square().mean(dim=1).flatten(1)  # (N, h * w)
-    return (height * width * (energy / tau).softmax(dim=1)).view(count, 1, height, width)
+    return _attention(energy, options).view(len(features), 1, *features.shape[2:])
 
 
-def channel_attention(features: Tensor, tau: float = 1.0) -> Tensor:
+def channel_attention(features: Tensor, options: Attentive = ATTENTIVE) -> Tensor:
     """Attention over channels: softmax of the mean size over places; its mean is 1.
 
     Args:
         features: (N, C, h, w).
-        tau: temperature.
+        options: temperature, and what it is counted in.
 
     Returns:
         (N, C, 1, 1), > 0.
     """
-    size = features.float().abs().mean(dim=(2, 3))  # (N, C)
-    return (features.shape[1] * (size / tau).softmax(dim=1))[:, :, None, None]
+    return _attention(features.float().abs().mean(dim=(2, 3)), options)[:, :, None, None]
+
+
+def _attention(energy: Tensor, options: Attentive) -> Tensor:
+    """Softmax of (N, M) over M times M."""
+    if options.feature_scale == "deviation":
+        centred = energy - energy.mean(dim=1, keepdim=True)
+        deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
+        energy = centred / deviation.clamp_min(_TINY)
+    return energy.shape[1] * (energy / options.feature_tau).softmax(dim=1)
 
 
 def feature_distillation(
@@ -141,23 +159,33 @@ def feature_distillation(
         GridMismatchError: levels or shapes differ.
     """
     check_levels(student, teacher)
-    band = boundary_band(label, options.width_px).float()[:, None]
     total = label.new_zeros((), dtype=torch.float32)
     for own, given in zip(student, teacher, strict=True):
         told = given.detach().float()
         distance = (functional.normalize(own.float()) - functional.normalize(told)).square()
-        cells = (told.shape[-2], told.shape[-1])
-        weight = 1 - options.gate * functional.adaptive_avg_pool2d(band, cells)
+        weight = feature_gate(label, told, options)
         if options.attention:
-            weight = (
-                weight
-                * place_attention(told, options.feature_tau)
-                * channel_attention(told, options.feature_tau)
-            )
+            weight = weight * place_attention(told, options) * channel_attention(told, options)
         total = total + (weight * distance).mean()
         if options.attention and options.transfer:
             total = total + options.transfer * _transfer(own.float(), told)
     return total
+
+
+def feature_gate(label: Tensor, features: Tensor, options: Attentive = ATTENTIVE) -> Tensor:
+    """How much is distilled at a place: 1 - gate * B, B the share of its cell that is boundary.
+
+    Args:
+        label: (N, H, W), classes and 255.
+        features: (N, C, h, w) of a level.
+        options: how.
+
+    Returns:
+        (N, 1, h, w) in [0, 1].
+    """
+    band = boundary_band(label, options.width_px).float()[:, None]
+    cells = (features.shape[-2], features.shape[-1])
+    return 1 - options.gate * functional.adaptive_avg_pool2d(band, cells)
 
 
 def check_levels(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
@@ -213,14 +241,7 @@ def prediction_distillation(
             f"{tuple(label.shape)} do not fit each other."
         )
     own, told = class_logits(student), class_logits(teacher.detach())
-    weight = (label != IGNORE_INDEX).float()
-    weight = weight * (1 - options.gate * boundary_band(label, options.width_px).float())
-    if options.attention:
-        likely = told.log_softmax(dim=1)
-        entropy = -(likely.exp() * likely).sum(dim=1)
-        weight = weight * (1 - entropy / torch.log(torch.tensor(float(told.shape[1]))))
-        differs = told.argmax(dim=1) != label
-        weight = torch.where(differs, options.disagreement * weight, weight)
+    weight = prediction_weight(told, label, options)
     divergence = functional.kl_div(
         (own / options.tau).log_softmax(dim=1),
         (told / options.tau).log_softmax(dim=1),
@@ -229,6 +250,29 @@ def prediction_distillation(
     ).sum(dim=1)  # (N, H, W)
     weighed = torch.where(weight > 0, weight * divergence, 0.0).sum()
     return options.tau**2 * weighed / weight.sum().clamp_min(_TINY)
+
+
+def prediction_weight(teacher: Tensor, label: Tensor, options: Attentive = ATTENTIVE) -> Tensor:
+    """How much of a pixel's prediction is distilled: w of ``prediction_distillation``.
+
+    Args:
+        teacher: logits (N, K, H, W); K = 1 is the logit of class 1 of two.
+        label: (N, H, W), classes and 255, which counts nowhere.
+        options: how.
+
+    Returns:
+        (N, H, W) in [0, 1].
+    """
+    told = class_logits(teacher)
+    weight = (label != IGNORE_INDEX).float()
+    weight = weight * (1 - options.gate * boundary_band(label, options.width_px).float())
+    if options.attention:
+        likely = told.log_softmax(dim=1)
+        entropy = -(likely.exp() * likely).sum(dim=1)
+        weight = weight * (1 - entropy / torch.log(torch.tensor(float(told.shape[1]))))
+        differs = told.argmax(dim=1) != label
+        weight = torch.where(differs, options.disagreement * weight, weight)
+    return weight
 
 
 def boundary_loss(logits: Tensor, label: Tensor, width_px: int = ATTENTIVE.width_px) -> Tensor:
