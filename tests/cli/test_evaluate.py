@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from headframe.cli.main import build_app
 from headframe.core.classmap import binary_class_map
-from headframe.core.errors import UnknownNameError
+from headframe.core.errors import DatasetError, UnknownNameError
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.engine.bundle import Bundle, save_bundle
 from headframe.models.registry import build_network
@@ -98,6 +99,27 @@ def test_tables_and_files(model, dataset, tmp_path):
         "sites",
     }
     assert "Add --out" in call(model, dataset).stdout
+
+
+def test_finer_pixels_at_the_size_that_was_learnt(model, dataset, tmp_path):
+    """A model of 30 m and chips of 10 m: sides of 64 and 96 become 32, at one scale as near as
+    multiples of 32 allow; a scale of 1 changes nothing."""
+    described = json.loads((model / "model.json").read_text())
+    described["inputs"]["gsd_m"] = 30.0
+    coarse = tmp_path / "coarse"
+    shutil.copytree(model, coarse)
+    (coarse / "model.json").write_text(json.dumps(described))
+    plain = json.loads(call(model, dataset, "--json").stdout)["confusion"]
+    assert json.loads(call(model, dataset, "--json", "--own-gsd").stdout)["confusion"] == plain
+    assert json.loads(call(coarse, dataset, "--json").stdout)["confusion"] == plain
+    seen = json.loads(call(coarse, dataset, "--json", "--own-gsd").stdout)["confusion"]
+    assert seen != plain
+    assert np.sum(seen) == np.sum(plain)
+    described["inputs"]["gsd_m"] = 100.0
+    (coarse / "model.json").write_text(json.dumps(described))
+    found = call(coarse, dataset, "--own-gsd")
+    assert isinstance(found.exception, DatasetError)
+    assert "pixels of 10 m are too far from the 100 m of model small" in str(found.exception)
 
 
 def test_attention_is_drawn_into_a_folder(model, dataset, tmp_path):

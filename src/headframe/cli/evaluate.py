@@ -30,6 +30,9 @@ def evaluate(
     flips: Annotated[
         int | None, typer.Option(help="Turned and mirrored views averaged: 1, 2, 4 or 8.")
     ] = None,
+    own_gsd: Annotated[
+        bool, typer.Option("--own-gsd", help="Show images at the pixel size the model learnt.")
+    ] = False,
     boundary_px: Annotated[
         int, typer.Option(min=1, help="Width of the boundary of boundary IoU, pixels.")
     ] = 3,
@@ -67,6 +70,7 @@ def evaluate(
     from headframe.engine.bundle import load_bundle
     from headframe.engine.evaluate import evaluate as run_evaluation
     from headframe.engine.evaluation_report import ranked
+    from headframe.engine.prediction import at_own_gsd
 
     if by not in (None, "site"):
         raise typer.BadParameter(f"{by!r} is not site.", param_hint="--by")
@@ -79,6 +83,8 @@ def evaluate(
         check_attention(bundle)
     named = band_names(bands)
     opened = open_dataset(dataset, sensor=sensor, bands=named)
+    if own_gsd:
+        bundle = at_own_gsd(bundle, opened.manifest.gsd_m)
     if where:
         opened = only_sites(opened, parse_conditions(where))
     with console.progress() as progress:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from headframe.core.classmap import IGNORE_INDEX
-from headframe.core.errors import BandError
+from headframe.core.errors import BandError, DatasetError
 from headframe.core.modelspec import InputSpec
 from headframe.datasets.chips import Chip, ChipArrays, ChipDataset
 from headframe.datasets.labels import target_of_classes
@@ -15,6 +15,7 @@ from headframe.engine.bundle import Bundle
 
 _MULTIPLE_PX = 32
 """Sides a network takes are multiples of this: five halvings."""
+_MOST_ZOOM = 8
 
 
 def channels_of(inputs: InputSpec, bands: Sequence[str], *, source: str) -> list[int]:
@@ -30,6 +31,31 @@ def channels_of(inputs: InputSpec, bands: Sequence[str], *, source: str) -> list
             "Choose a model that needs only these, or name the files' bands."
         )
     return [list(bands).index(band) for band in inputs.bands]
+
+
+def at_own_gsd(bundle: Bundle, gsd_m: float) -> Bundle:
+    """Make a model see images of another pixel size at about the size that it learnt.
+
+    Images are resized before the network and its scores back; sides are rounded to multiples of
+    32 pixels. A model that looks closer by itself (``test_zoom``) does so here too.
+
+    Args:
+        bundle: the model.
+        gsd_m: side of the images' pixels, metres, > 0.
+
+    Returns:
+        A copy.
+
+    Raises:
+        DatasetError: the sizes are more than eight times apart.
+    """
+    zoom = gsd_m / bundle.spec.inputs.gsd_m
+    if not 1 / _MOST_ZOOM <= zoom <= _MOST_ZOOM:
+        raise DatasetError(
+            f"pixels of {gsd_m:g} m are too far from the {bundle.spec.inputs.gsd_m:g} m of model "
+            f"{bundle.spec.name}. Choose another model, or leave --own-gsd out."
+        )
+    return bundle.with_options(test_zoom=bundle.spec.test_zoom * zoom)
 
 
 def score_chip(bundle: Bundle, image: NDArray[np.float32]) -> NDArray[np.float32]:
