@@ -1,11 +1,16 @@
 """MineC2FNet's training: coarse labels first, then few fine ones beside a teacher."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from lightning.fabric import Fabric
+from rasterio import warp
+from rasterio.features import shapes
+from scipy import ndimage
 from torch import nn
 
 from headframe.core.errors import DatasetError, RecipeError
@@ -20,6 +25,7 @@ from headframe.engine.training import train
 from headframe.geo.coarsen import Coarseness
 from headframe.models.pyramid import PyramidWatch
 from headframe.models.registry import build_network
+from headframe.surface.labelling import label_images
 
 
 def recipe(root, name="toy", *, init="none", distill=None, train_changes=None, **data):
@@ -96,6 +102,37 @@ def test_replayed_chips_come_after_the_fine_ones(raw_dataset, coarse):
         choose_sources(dataset, data.model_copy(update={"coarse": ""}), parts)
     with pytest.raises(RecipeError, match=r"replay goes with labels: fine; labels is both"):
         fold(raw_dataset, replay=1, labels="both")
+
+
+def test_two_layers_over_the_same_scenes(raw_dataset, tmp_path):
+    """As Maus and Tang & Werner are: each layer labels the scenes, the coarse one more of them."""
+    made = {}
+    for name, rim_px in (("fine", 0), ("coarse", 6)):
+        outlines = []
+        for mask in sorted((raw_dataset / "masks").glob("*/*.tif")):
+            with rasterio.open(mask) as file:
+                wanted = file.read(1) == 1
+                if rim_px:
+                    wanted = ndimage.binary_dilation(wanted, iterations=rim_px)
+                found = shapes(wanted.astype(np.uint8), mask=wanted, transform=file.transform)
+                ring = warp.transform_geom(file.crs, "EPSG:4326", next(found)[0])
+            said = {"type": "Feature", "geometry": ring, "properties": {"site": mask.parent.name}}
+            outlines.append(said)
+        layer = tmp_path / f"{name}.geojson"
+        layer.write_text(json.dumps({"type": "FeatureCollection", "features": outlines}))
+        made[name] = tmp_path / name
+        label_images([raw_dataset / "images"], out=made[name], polygons=layer)
+    dataset = open_dataset(made["fine"])
+    data = fold(made["fine"], labels="both", coarse=str(made["coarse"]), label_share=0.5)
+    coarse, fine = choose_sources(dataset, data, choose_parts(dataset, data))
+    assert (len(coarse.chips), len(fine.chips)) == (2, 1)
+    shares = {}
+    for source in (coarse, fine):
+        chip = next(chip for chip in source.chips if chip.site == fine.chips[0].site)
+        label = source.dataset.read(chip, target=data.target).label
+        shares[source is coarse] = int((label == 1).sum())
+    assert shares[False] == 24 * 28
+    assert shares[True] > 1.5 * shares[False]
 
 
 def test_coarse_labels_that_do_not_fit_are_refused(raw_dataset, coarse, tmp_path):
