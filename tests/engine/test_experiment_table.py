@@ -40,6 +40,15 @@ def test_with_more_than_two_classes_a_row_is_the_mean_over_the_foreground():
     assert (row.low, row.high) == (pytest.approx(row.iou), pytest.approx(row.iou))
 
 
+def test_one_site_has_no_interval(tmp_path):
+    row = Row.of(recipe(), [record([[4, 1], [1, 4]])], dataset="DS")
+    assert row.interval == "one site"
+    write_tables([row], tmp_path)
+    assert "| **0.667** | one site |" in (tmp_path / "table.md").read_text()
+    two = Row.of(recipe(), [record([[4, 1], [1, 4]], [[4, 1], [1, 4]])], dataset="DS")
+    assert two.interval == "0.667-0.667"
+
+
 def test_a_published_figure_stands_beside_ours_as_the_paper_counts(tmp_path):
     empty, found = [[9, 0], [0, 0]], [[4, 1], [1, 4]]
     rows = [

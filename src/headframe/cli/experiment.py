@@ -126,7 +126,7 @@ def experiment(
                 row.recipe,
                 str(row.runs),
                 f"{row.iou:.3f}",
-                f"{row.low:.3f}-{row.high:.3f}",
+                row.interval,
                 f"{row.precision:.3f}",
                 f"{row.recall:.3f}",
                 *([f"{row.cloud_free_iou:.3f}"] if clouds else []),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -78,6 +79,11 @@ class Row:
     as_paper: Mapping[str, float]
     paper: PaperSection | None
     sites: Mapping[str, Counts] = field(repr=False, compare=False)
+
+    @property
+    def interval(self) -> str:
+        """Both ends of the interval; of one site there is none."""
+        return "one site" if math.isnan(self.low) else f"{self.low:.3f}-{self.high:.3f}"
 
     @classmethod
     def of(cls, recipe: Recipe, records: Sequence[Mapping[str, Any]], *, dataset: str) -> "Row":
@@ -198,7 +204,7 @@ def _markdown(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r.recipe} | {r.runs} | **{r.iou:.3f}** | {r.low:.3f}-{r.high:.3f} "
+        f"| {r.recipe} | {r.runs} | **{r.iou:.3f}** | {r.interval} "
         f"| {r.iou_one_view:.3f} | {r.fold_min:.3f}-{r.fold_max:.3f} | {r.seed_std:.3f} "
         f"| {r.precision:.3f} | {r.recall:.3f} | {r.parameters / 1e6:.2f} M "
         f"| {r.trained / 1e6:.2f} M | {r.seconds:.0f} |"
