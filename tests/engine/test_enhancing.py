@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from headframe.core.errors import BundleError, MissingFileError, RecipeError, UnknownNameError
+from headframe.engine import enhancing
 from headframe.engine.enhancer_bundle import (
     DESCRIPTION,
     EnhancerBundle,
@@ -49,6 +50,28 @@ def test_blocks_give_what_the_whole_gives(network, dark, guard):
     found = enhancer(dark)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, whole, atol=2e-6)
+
+
+def test_fast_is_near_and_only_where_matrices_are_multiplied_in_bfloat16(
+    network, dark, monkeypatch
+):
+    exact = NetworkEnhancer(network, EnhanceOptions())(dark)
+    found = {}
+    for has in (False, True):
+        monkeypatch.setattr(enhancing, "_has_bfloat16", lambda _device, has=has: has)
+        found[has] = NetworkEnhancer(network, EnhanceOptions(), fast=True)(dark)
+        assert found[has].dtype == np.float32
+    np.testing.assert_array_equal(found[False], exact)
+    apart = np.abs(found[True] - exact)
+    assert 0 < apart.mean() < 0.002
+    assert apart.max() < 0.02
+
+
+def test_processors_are_asked_for_units_of_matrices(monkeypatch):
+    for told, has in (({"amx_bf16": True}, True), ({"avx512_bf16": True}, False), ({}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=told: told, raising=False)
+        assert enhancing._has_bfloat16(torch.device("cpu")) is has
+    assert not enhancing._has_bfloat16(torch.device("meta"))
 
 
 def test_memory_does_not_grow_with_the_photograph(network, monkeypatch):

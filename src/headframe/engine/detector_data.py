@@ -50,7 +50,7 @@ def build_prepare(name: str, *, device: str = "auto") -> Prepare:
         return as_it_is
     if name == "stretch":
         return stretched
-    return load_enhancer(name, device=device)
+    return load_enhancer(name, device=device, fast=True)
 
 
 def shown(photograph: InstancePhotograph, prepare: Prepare) -> FloatPixels:

@@ -150,7 +150,12 @@ def describe_enhancer(source: str) -> dict[str, Any]:
 
 
 def load_enhancer(
-    source: str, *, ratio: str | None = None, guard: bool | None = None, device: str = "auto"
+    source: str,
+    *,
+    ratio: str | None = None,
+    guard: bool | None = None,
+    device: str = "auto",
+    fast: bool = False,
 ) -> Enhancer:
     """Load an enhancer, ready to work.
 
@@ -161,6 +166,7 @@ def load_enhancer(
         ratio: a number or ``auto``; None: as the bundle says, the authors' 5 for their file.
         guard: post-processing; None: as the bundle says.
         device: where a network runs: ``auto``, ``cpu``, ``cuda`` or as torch names it.
+        fast: KinD in bfloat16 where that is faster, see ``NetworkEnhancer``.
 
     Raises:
         UnknownNameError: no enhancer of this name.
@@ -180,7 +186,7 @@ def load_enhancer(
         options = with_ratio(bundle.options, ratio)
         if guard is not None:
             options = EnhanceOptions(**{**asdict(options), "guard": guard})
-        return NetworkEnhancer(bundle.network, options, name=bundle.name, device=name)
+        return NetworkEnhancer(bundle.network, options, name=bundle.name, device=name, fast=fast)
     except (RuntimeError, AssertionError) as exc:  # torch asserts that CUDA is compiled in
         reason = (str(exc).splitlines() or ["unknown"])[0]
         raise InputError(f"--device {device}: cannot be used ({reason}).") from exc

@@ -86,11 +86,24 @@ class NetworkEnhancer:
         *,
         name: str = "kind",
         device: str = "cpu",
+        fast: bool = False,
     ) -> None:
+        """Take a network.
+
+        Args:
+            network: KinD.
+            options: how it is used.
+            name: what it is called in tables and logs.
+            device: where it runs.
+            fast: compute in bfloat16 where the device multiplies matrices in it: a third of the
+                time on a processor with AMX, values within 0.02 and mostly within 0.002.
+        """
         self.name = name
         self.options = options
         self._device = torch.device(device)
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        self._half = fast and _has_bfloat16(self._device)
+        network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.eval().requires_grad_(False)
 
     def __call__(self, pixels: FloatPixels) -> FloatPixels:
         """Enhance one photograph; see ``Enhancer``."""
@@ -99,7 +112,8 @@ class NetworkEnhancer:
             least, most = image.min(), image.max()
             image = (image - least) / (most - least).clamp(min=_GUARD)
         out = torch.empty_like(image)
-        with torch.inference_mode():
+        half = torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
+        with torch.inference_mode(), half:
             ratio = self._ratio(image)
             for rows, cols in _blocks(image, self.options.core_px, reach=RECEPTIVE_PX):
                 seen = image[:, :, rows.seen, cols.seen].to(self._device)
@@ -114,6 +128,14 @@ class NetworkEnhancer:
         small = _shrunk(image, _LOOK_PX, least=1)
         light = self._network.decomposition(small.to(self._device)).illumination.mean()
         return max(1.0, self.options.target_light / (float(light) + _EPS))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster there than float32: units for matrices, not only the type."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # newer torch alone
+    return device.type == "cpu" and bool(told.get("amx_bf16"))
 
 
 class IatEnhancer:

@@ -288,7 +288,7 @@ def build_chain(parts: ChainParts, *, device: str = "cpu") -> Chain:
         prepare = build_prepare(parts.prepare, device=name)
     else:
         prepare = NetworkEnhancer(
-            enhancer.network, enhancer.options, name=enhancer.name, device=name
+            enhancer.network, enhancer.options, name=enhancer.name, device=name, fast=True
         )
     parts.detector.network.to(name)
     return Chain(
