@@ -69,7 +69,11 @@ def test_the_grid_rule_reaches_all(blob_chain, sam):
     picture = np.zeros((3, 48, 64), np.float32)
     picture[:, 20:48, 4:30] = picture[:, 38:47, 50:60] = 1
     sam = build_class_prompted_sam(2, base="tiny")
-    for fusion, labels in ((FusionOptions(method="detector"), [2, 2]), (None, [1, 1])):
+    for fusion, labels in (
+        (FusionOptions(method="detector", grid="structural"), [2, 2]),
+        (FusionOptions(method="detector"), [1, 1]),
+        (None, [1, 1]),
+    ):
         chain = blob_chain(categories=("wall", "road"), sam=sam, fusion=fusion)
         assert chain.look(picture).detections.labels.tolist() == labels
 

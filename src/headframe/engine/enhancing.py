@@ -102,7 +102,7 @@ class NetworkEnhancer:
         self.options = options
         self._device = torch.device(device)
         self._half = fast and _has_bfloat16(self._device)
-        network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(self._device).to(memory_format=torch.channels_last)
         self._network = network.eval().requires_grad_(False)
 
     def __call__(self, pixels: FloatPixels) -> FloatPixels:

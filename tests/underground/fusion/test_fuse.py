@@ -26,7 +26,7 @@ def two(found):
 
 def test_the_chain_by_hand(found):
     detector, sam = two(found)
-    fused = fuse(detector, sam, classes=CLASSES)
+    fused = fuse(detector, sam, classes=CLASSES, options=FusionOptions(grid="structural"))
     expected = np.zeros((24, 32), bool)
     expected[4:24, 5:12] = True
     assert np.array_equal(fused.detections.masks[0], expected)

@@ -4,14 +4,14 @@ from headframe.core.errors import RecipeError, UnknownNameError
 from headframe.underground.fusion import METHODS, FusionOptions
 
 
-def test_the_paper_is_the_default():
+def test_the_paper_is_the_default_but_for_the_grid():
     options = FusionOptions()
     assert options.method == "intersection"
     assert (options.align, options.close, options.open_, options.grid) == (
         True,
         True,
         True,
-        "structural",
+        "off",
     )
     assert set(METHODS) == {"detector", "sam", "intersection", "weighted", "boundary", "gate"}
 

@@ -16,6 +16,9 @@ METHODS: tuple[str, ...] = get_args(Method)
 class FusionOptions:
     """Steps of fusion; the defaults are the paper's chain as methods.md, section 1.5, reads it.
 
+    One step is not among them: the rule of the bottom row made road of every second wall when it
+    was measured (docs/decisions/012).
+
     Attributes:
         method: ``intersection`` is the paper's; ``detector`` and ``sam`` take one network's masks;
             ``weighted``, ``boundary`` and ``gate`` are ours.
@@ -43,7 +46,7 @@ class FusionOptions:
     close: bool = True
     open_: bool = True
     kernel_px: int = 5
-    grid: GridRule = "structural"
+    grid: GridRule = "off"
     weight: float = 0.5
     band: float = 0.1
     gate: Gate | None = None
