@@ -14,10 +14,12 @@ from headframe.datasets.coco import read_coco, write_coco
 from headframe.datasets.drawn.tunnel import TunnelOptions, draw_tunnels
 from headframe.engine.detector_recipe import PhotographSection
 from headframe.engine.detector_training import read_parts
+from headframe.metrics.instances import InstanceReport
 from headframe.underground.chain_experiment import compare_chains
 from headframe.underground.chain_parts import bright_files
 from headframe.underground.chain_plan import load_plan
 from headframe.underground.class_removal import ClassChoice, compare_classes, variants
+from headframe.underground.class_table import VariantRow, write_class_tables
 from headframe.underground.drawn_sources import DRAWN_NOTE, held_out_is_drawn
 
 CLASSES = ["road", "wall", "roof", "people", "equipment", "corridor"]
@@ -138,6 +140,23 @@ def test_classes_are_removed_and_joined(plan_file, drawn, tmp_path):
     assert "**surrounding, light 0.3**" in text
     assert width(out / "classes.png") > 300
     assert not (out / "all" / "curves.csv").exists()
+
+
+def test_means_are_over_classes_that_both_learnt(tmp_path):
+    """Joined, road and wall count in neither mean: they are another class than they were."""
+
+    def report(**values):
+        kinds = ("f1", "pixel_f1", "iou", "mask_ap50")
+        return InstanceReport(4, {n: dict.fromkeys(kinds, v) for n, v in values.items()}, {})
+
+    rows = [
+        VariantRow("all", (), 1.0, report(road=0.9, wall=0.7, people=0.4)),
+        VariantRow("surrounding", (), 1.0, report(surrounding=0.95, people=0.5)),
+    ]
+    write_class_tables(rows, tmp_path, method="plain")
+    text = (tmp_path / "classes.md").read_text()
+    assert "| all | 1 | 66.7 | 66.7 | 66.7 | 66.7 |" in text
+    assert "| surrounding | 1 | 50.0 | 50.0 | 40.0 | 40.0 |" in text
 
 
 def test_variants():
