@@ -124,12 +124,11 @@ def test_rounds_of_the_command_line(scene):
 
 def test_plans_that_come_with_headframe(repo_root):
     root = repo_root / "recipes" / "dis-mine"
-    for path in (root / "annotate" / "tunnel.yaml", root / "person" / "annotate.yaml"):
+    for path, gates in (
+        (root / "annotate" / "tunnel.yaml", (0.7, 0.6, 0.6)),  # as measured in the dark
+        (root / "person" / "annotate.yaml", (0.7, 0.85, 0.9)),  # methods 1.6
+    ):
         plan, detector, sam = load_annotate_plan(path)
         assert plan.rounds == 2
         assert detector.photographs.categories == sam.photographs.categories
-        assert (plan.gates.score, plan.gates.predicted_iou, plan.gates.stability) == (
-            0.7,
-            0.85,
-            0.9,
-        )
+        assert (plan.gates.score, plan.gates.predicted_iou, plan.gates.stability) == gates
