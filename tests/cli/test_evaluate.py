@@ -70,6 +70,7 @@ def test_json_on_stdout(model, dataset):
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["model"] == "small"
+    assert found["target"] == "tailings"  # the folder says nothing; the model knows
     assert found["split"] == "all"
     assert found["chips"] == 3
     assert 0 <= found["pooled"]["iou"] <= 1

@@ -122,6 +122,8 @@ def test_raw_folder_of_masks(tmp_path, fakes):
     assert (chip.split, chip.site) == (None, "a")
     np.testing.assert_array_equal(dataset.read(chip).label, mask[0])
     np.testing.assert_array_equal(dataset.read(chip, target="full").label, 2 * mask[0])
+    assert dataset.manifest.class_map.names[-1] == "mining"
+    assert open_dataset(root, class_name="water").manifest.class_map.names[-1] == "water"
     write_manifest(root, dataset.manifest.model_copy(update={"splits": {"test": ("a",)}}))
     assert open_dataset(root).chips("test")[0].key == "a/1"
     fakes.write_image(root / "masks" / "a" / "1.tif", 3 * mask, names=(None,), nodata=None)

@@ -3,11 +3,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 
 from headframe.core.errors import DatasetError
 from headframe.datasets.chips import Chip
 from headframe.engine.recipe import DataSection, FoldSection
-from headframe.engine.samples import band_order, choose_parts, class_balance
+from headframe.engine.samples import (
+    band_order,
+    choose_parts,
+    class_balance,
+    model_classes,
+    open_labelled,
+)
 from headframe.engine.sampling import Sample
 
 
@@ -32,6 +39,25 @@ class Named:
 
     def site_groups(self):
         return {chip.site: chip.site for chip in self._chips}
+
+
+def test_a_recipe_names_what_a_bare_folder_shows(tmp_path):
+    """Of the fine labels and the coarse ones alike; the model is then one of that class."""
+    for root in (tmp_path / "fine", tmp_path / "coarse"):
+        for part, kind in (("images", np.uint16), ("masks", np.uint8)):
+            (root / part).mkdir(parents=True)
+            count = 3 if part == "images" else 1
+            size = {"count": count, "height": 8, "width": 8, "dtype": kind, "driver": "GTiff"}
+            with rasterio.open(root / part / "a.tif", "w", **size) as file:
+                file.descriptions = ("red", "green", "blue")[:count]
+                file.write(np.ones((count, 8, 8), kind))
+    roots = {"dataset": str(tmp_path / "fine"), "coarse": str(tmp_path / "coarse")}
+    data = DataSection(**roots, sensor="sentinel-2-l2a", class_name="water")
+    for coarse in (False, True):
+        opened = open_labelled(data, coarse=coarse)
+        assert opened.root == tmp_path / ("coarse" if coarse else "fine")
+        assert opened.manifest.sensor == "sentinel-2-l2a"
+        assert model_classes(opened, data).names == ("background", "water")
 
 
 def sites(chips):

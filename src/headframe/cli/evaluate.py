@@ -82,7 +82,9 @@ def evaluate(
     if attention:
         check_attention(bundle)
     named = band_names(bands)
-    opened = open_dataset(dataset, sensor=sensor, bands=named)
+    opened = open_dataset(
+        dataset, sensor=sensor, bands=named, class_name=bundle.spec.classes.names[-1]
+    )
     if own_gsd:
         bundle = at_own_gsd(bundle, opened.manifest.gsd_m)
     if where:

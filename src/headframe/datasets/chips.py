@@ -225,7 +225,11 @@ class ChipDataset:
 
 
 def open_dataset(
-    path: Path | str, *, sensor: str | None = None, bands: Sequence[str] | None = None
+    path: Path | str,
+    *,
+    sensor: str | None = None,
+    bands: Sequence[str] | None = None,
+    class_name: str | None = None,
 ) -> ChipDataset:
     """Open a data set made by ``headframe label``, or a raw folder of images and masks.
 
@@ -237,6 +241,7 @@ def open_dataset(
         sensor: sensor of a folder without ``dataset.json``; sentinel-2-l1c if not said, of a
             MineSegSAT set sentinel-2-l2a, of Sen1Floods11 all that every chip has.
         bands: bands in file order, for such a folder whose files do not name theirs.
+        class_name: what 1 means in the masks of such a folder; mining if not said.
 
     Raises:
         MissingFileError: no such folder.
@@ -257,7 +262,7 @@ def open_dataset(
     elif layout.kind == "tiles":
         manifest = tile_manifest(sensor=sensor or TILE_SENSOR)
     else:
-        manifest = _guess_manifest(chips, sensor, bands)
+        manifest = _guess_manifest(chips, sensor, bands, class_name)
     if layout.kind == "raw":
         chips = _with_splits(chips, manifest)
     return ChipDataset(layout, _unused(chips, manifest), manifest)
@@ -326,7 +331,10 @@ def _with_splits(chips: tuple[Chip, ...], manifest: Manifest) -> tuple[Chip, ...
 
 
 def _guess_manifest(
-    chips: tuple[Chip, ...], sensor_name: str | None, bands: Sequence[str] | None
+    chips: tuple[Chip, ...],
+    sensor_name: str | None,
+    bands: Sequence[str] | None,
+    class_name: str | None,
 ) -> Manifest:
     """Describe a folder without ``dataset.json`` from its first readable image."""
     header = _first_header(chips)
@@ -339,7 +347,7 @@ def _guess_manifest(
         sensor=sensor.name,
         bands=named,
         gsd_m=_gsd_m(header, sensor, named),
-        classes=label_class_map(),
+        classes=label_class_map(class_name or "mining"),
         labels="mask" if masks else "index",
     )
 

@@ -48,7 +48,9 @@ class Adaptation(Companion):
         self._crops = CropStream(other, plan)
         self._pixels, self._label = torch.empty(0), torch.empty(0)
         if section.adversarial:
-            judge = Discriminator(max(classes, 2), section.width)
+            judge = Discriminator(max(classes, 2), section.width).to(
+                memory_format=torch.channels_last
+            )
             rate = section.discriminator_lr
             optimizer = torch.optim.Adam(judge.parameters(), lr=rate, betas=(0.9, 0.99))
             self.learner, self.optimizer = fabric.setup(judge, optimizer)
@@ -93,7 +95,10 @@ class Adaptation(Companion):
 
     def _contest(self, own: Tensor, other: Tensor) -> Tensor:
         """The network is to pass for the own domain, the discriminator to tell them apart."""
-        maps, told = self_information(other), self_information(own.detach())
+        maps, told = (
+            self_information(logits).contiguous(memory_format=torch.channels_last)
+            for logits in (other, own.detach())
+        )
         self.learner.requires_grad_(False)
         fooled = _called(self.learner(maps), 1.0)
         self.learner.requires_grad_(True)

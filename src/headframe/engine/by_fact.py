@@ -13,11 +13,11 @@ import numpy as np
 
 from headframe.core.errors import DatasetError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
-from headframe.datasets.chips import ChipDataset, open_dataset
+from headframe.datasets.chips import ChipDataset
 from headframe.datasets.sitefacts import fact_values, sites_where
 from headframe.engine.experiment import Plan, run_once
 from headframe.engine.recipe import FoldSection, Recipe
-from headframe.engine.samples import choose_parts
+from headframe.engine.samples import choose_parts, open_labelled
 from headframe.engine.shared_runs import share, writing_tables
 from headframe.engine.training import AUTO, Hardware
 from headframe.io.files import write_text
@@ -113,7 +113,7 @@ def compare_by_fact(
         UnknownNameError: no site has such a fact.
         DatasetError: fewer than two values, or a value that can nowhere be trained and tested.
     """
-    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
+    dataset = open_labelled(recipe.data)
     lab = _Lab(recipe, plan, out, hardware, progress)
     facts = dataset.manifest.sites
     values = _values(dataset, recipe, fact)

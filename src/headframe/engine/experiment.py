@@ -12,7 +12,7 @@ import numpy as np
 
 from headframe.core.errors import DatasetError, RecipeError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
-from headframe.datasets.chips import ChipDataset, open_dataset
+from headframe.datasets.chips import ChipDataset
 from headframe.engine.baselines import boosted_trees_fold
 from headframe.engine.bundle import Bundle, load_bundle
 from headframe.engine.evaluate import evaluate_chips
@@ -20,7 +20,7 @@ from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.index_threshold import IndexThreshold, threshold_fold
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
-from headframe.engine.samples import Parts, choose_parts
+from headframe.engine.samples import Parts, choose_parts, open_labelled
 from headframe.engine.shared_runs import holding, share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
 from headframe.io.files import write_json
@@ -226,7 +226,7 @@ def run_once(
     found = _finished(recipe, folder)
     if found is not None:
         return found
-    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
+    dataset = open_labelled(recipe.data)
     _test_parts(dataset, recipe)  # before hours of training
     if recipe.model.architecture in BASELINES:
         record = BASELINES[recipe.model.architecture](recipe, dataset)
@@ -274,7 +274,7 @@ def _network(
 def _on_coarse(bundle: Bundle, dataset: ChipDataset, recipe: Recipe) -> dict[str, Any]:
     """Score a model by the coarse labels of the sites held out: what it has forgotten of them."""
     sites = {chip.site for chip in _test_parts(dataset, recipe).test}
-    other = open_dataset(recipe.data.coarse, sensor=recipe.data.sensor)
+    other = open_labelled(recipe.data, coarse=True)
     chips = tuple(chip for chip in other.chips(None) if chip.site in sites)
     found = evaluate_chips(bundle, other, chips)
     return {"chips_coarse": _per_chip(found.confusions, chips)}

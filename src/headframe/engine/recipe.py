@@ -78,6 +78,11 @@ class DataSection(_Section):
         default=None,
         description="of a folder without dataset.json, e.g. sentinel-1-grd of Sen1Floods11",
     )
+    class_name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what 1 means in the masks of such a folder, e.g. water; mining if not said",
+    )
     bands: tuple[str, ...] = Field(
         default=("red", "green", "blue"),
         min_length=1,

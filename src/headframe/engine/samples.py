@@ -39,6 +39,17 @@ class Parts:
     test: tuple[Chip, ...]
 
 
+def open_labelled(data: DataSection, *, coarse: bool = False) -> ChipDataset:
+    """Open the data set of a recipe, or the one with its coarse labels.
+
+    Raises:
+        MissingFileError: no such folder.
+        DatasetError, BandError: as ``open_dataset``.
+    """
+    root = data.coarse if coarse else data.dataset
+    return open_dataset(root, sensor=data.sensor, class_name=data.class_name)
+
+
 def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
     """Divide a data set as the recipe asks.
 
@@ -125,7 +136,7 @@ def choose_sources(dataset: ChipDataset, data: DataSection, parts: Parts) -> tup
         raise DatasetError(
             f"{asked}, but no coarse labels are named. Give --coarse, or data.coarse in the recipe."
         )
-    other = open_dataset(data.coarse, sensor=data.sensor)
+    other = open_labelled(data, coarse=True)
     names = (other.bands, target_classes(other.manifest, data.target).names)
     own = (dataset.bands, target_classes(dataset.manifest, data.target).names)
     if names != own:

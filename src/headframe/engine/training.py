@@ -15,7 +15,7 @@ from headframe.core.components import class_set_of
 from headframe.core.errors import OutputError, RecipeError
 from headframe.core.modelspec import InputSpec
 from headframe.core.progress import SILENT, Progress
-from headframe.datasets.chips import Chip, ChipDataset, open_dataset
+from headframe.datasets.chips import Chip, ChipDataset
 from headframe.engine.adaptation import Adaptation
 from headframe.engine.allocator import TRAINING_BYTES, keep_freed_memory
 from headframe.engine.bundle import Bundle, save_bundle
@@ -37,6 +37,7 @@ from headframe.engine.samples import (
     choose_parts,
     choose_sources,
     class_balance,
+    open_labelled,
 )
 from headframe.engine.sampling import Sample
 from headframe.engine.start import untrained_bundle
@@ -132,7 +133,7 @@ def train(
     _claim(recipe, out, resume=resume)
     if (out / RESULT).is_file():
         return TrainResult(out / "bundle", json.loads((out / RESULT).read_text(encoding="utf-8")))
-    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
+    dataset = open_labelled(recipe.data)
     parts = choose_parts(dataset, recipe.data)
     sources = choose_sources(dataset, recipe.data, parts)
     chips = tuple(chip for source in sources for chip in source.chips)

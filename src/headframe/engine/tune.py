@@ -22,10 +22,9 @@ from headframe.core.errors import (
     RecipeError,
 )
 from headframe.core.progress import SILENT, Progress
-from headframe.datasets.chips import open_dataset
 from headframe.engine.recipe import Recipe
 from headframe.engine.run import CHECKPOINT
-from headframe.engine.samples import choose_parts
+from headframe.engine.samples import choose_parts, open_labelled
 from headframe.engine.space import Space, check_space
 from headframe.engine.training import AUTO, RECIPE, Hardware, Watch, train
 from headframe.engine.trials import SharedTrials, StudyPlan
@@ -189,7 +188,7 @@ def _objective(recipe: Recipe, *, as_paper: bool) -> _Objective:
     Raises:
         DatasetError: there is none.
     """
-    dataset = open_dataset(Path(recipe.data.dataset), sensor=recipe.data.sensor)
+    dataset = open_labelled(recipe.data)
     parts = choose_parts(dataset, recipe.data)
     fold = recipe.data.fold
     if as_paper and fold is not None:
