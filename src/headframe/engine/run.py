@@ -33,6 +33,7 @@ from headframe.engine.runlog import RunLog
 from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
 from headframe.engine.weights import save_checkpoint
 from headframe.losses.build import build_loss
+from headframe.models.depthwise import depthwise_in_float32
 from headframe.models.registry import get_architecture
 from headframe.models.trainable import (
     copy_with,
@@ -74,6 +75,8 @@ class Run:
         set_trainable(network)
         if settings.embed_epochs:
             check_embedder(network, architecture=recipe.model.architecture)
+        if fabric.device.type == "cpu":
+            depthwise_in_float32(network)
         optimizer = build_optimizer(network, settings)
         self.schedule = build_schedule(optimizer, settings)
         self.network, self.optimizer = fabric.setup(network, optimizer)
