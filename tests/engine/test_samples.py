@@ -37,7 +37,7 @@ class Named:
     def chips(self, split=None):
         return tuple(c for c in self._chips if split is None or c.split == split)
 
-    def site_groups(self):
+    def site_groups(self, *, by_looks=False):
         return {chip.site: chip.site for chip in self._chips}
 
 

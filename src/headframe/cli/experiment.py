@@ -37,6 +37,14 @@ def experiment(
         str | None,
         typer.Option(help="Fact of the sites: one general model against one for each value."),
     ] = None,
+    by_looks: Annotated[
+        bool,
+        typer.Option(
+            "--by-looks",
+            help="Chips without coordinates that show the same ground, told by their looks, go "
+            "into one fold.",
+        ),
+    ] = False,
     fold_seed: Annotated[int, typer.Option(help="Seed of the deal into folds.")] = 42,
     seed: Annotated[list[int] | None, typer.Option(help="Training seeds; repeat it.")] = None,
     against: Annotated[
@@ -84,6 +92,8 @@ def experiment(
         chosen = [recipe.with_data(coarse=str(coarse)) for recipe in chosen]
     if label_share is not None:
         chosen = [recipe.with_data(label_share=label_share) for recipe in chosen]
+    if by_looks:
+        chosen = [recipe.with_data(same_ground="looks") for recipe in chosen]
     changes = {k: v for k, v in (("steps", steps), ("precision", precision)) if v is not None}
     chosen = [recipe.with_train(**changes) for recipe in chosen]
     plan = Plan(

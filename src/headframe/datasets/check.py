@@ -28,6 +28,7 @@ from headframe.datasets.layout import (
     find_layout,
     sidecar,
 )
+from headframe.datasets.lookalikes import same_ground
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
 from headframe.datasets.pixels import ChipHeader
 from headframe.datasets.provenance import (
@@ -42,6 +43,8 @@ from headframe.datasets.splits import overlapping
 
 MAPPING_NAME = "filename_mapping.csv"
 Level = Literal["error", "warning"]
+_MOST_LOOKED_AT = 2000
+"""More chips without coordinates are not compared by their looks: ten minutes and more."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Finding:
     """One broken rule.
 
     Attributes:
-        rule: pairs, bands, size, labels, slopes, overlaps, pixels, name, footprint, identical,
-            mapping, manifest, inventory, provenance.
+        rule: pairs, bands, size, labels, slopes, overlaps, pixels, name, footprint, looks,
+            identical, mapping, manifest, inventory, provenance.
         level: ``error`` fails the check; ``warning`` is worth knowing.
         where: file or site.
         message: what is wrong.
@@ -93,6 +96,7 @@ class _Seen:
 
     bands: dict[str, int] = field(default_factory=dict)
     outlines: list[tuple[Files, shapely.Geometry]] = field(default_factory=list)
+    placeless: list[tuple[Files, Path]] = field(default_factory=list)
     digests: dict[str, list[Files]] = field(default_factory=lambda: defaultdict(list))
     components: ComponentTally = field(default_factory=ComponentTally)
 
@@ -140,6 +144,7 @@ def check_dataset(
     findings += [Finding(rule, "warning", *found) for rule, *found in seen.components.broken()]
     findings += _leaks_by_name(files, splits, as_paper=shared)
     findings += _leaks_by_ground(seen, splits, as_paper=shared)
+    findings += _leaks_by_looks(seen, splits, root, progress)
     findings += _leaks_by_pixels(seen, splits, root)
     findings += _check_mapping(root, layout, files)
     findings += _check_manifest(layout, manifest, files)
@@ -222,6 +227,8 @@ def _check_image(
     seen.bands[where] = header.shape[0]
     if header.outline is not None:
         seen.outlines.append((files, header.outline))
+    elif valid.any():
+        seen.placeless.append((files, image))
     if not valid.any():
         yield Finding("pixels", "warning", where, "every pixel is nodata; readers skip it")
     digest = _digest(raw, valid)
@@ -313,6 +320,30 @@ def _leaks_by_ground(seen: _Seen, splits: _Splits, *, as_paper: bool) -> Iterato
         if not leak:
             text += "; splits and folds keep them together"
         yield Finding("footprint", level, f"{site} ({split or 'no split'})", text)
+
+
+def _leaks_by_looks(
+    seen: _Seen, splits: _Splits, root: Path, progress: Progress
+) -> Iterator[Finding]:
+    """One finding for all chips without coordinates that show ground of another one's."""
+    chips = seen.placeless
+    if not 1 < len(chips) <= _MOST_LOOKED_AT:
+        return
+    pairs = same_ground((_values(image) for _, image in chips), count=len(chips), progress=progress)
+    apart = [(a, b) for a, b in pairs if base_site(chips[a][0].site) != base_site(chips[b][0].site)]
+    if not apart:
+        return
+    parted = [(a, b) for a, b in apart if splits.of(chips[a][0]) != splits.of(chips[b][0])]
+    one, other = (_short(chips[place][1], root) for place in (parted or apart)[0])
+    text = f"{len({i for pair in apart for i in pair})} of {len(chips)} chips without coordinates "
+    text += f"look like the ground of another one, as this one like {other}"
+    text += f", {len(parted)} pairs of them in two splits" if parted else ""
+    yield Finding("looks", "warning", one, f"{text}; for folds set data.same_ground: looks")
+
+
+def _values(image: Path) -> np.typing.NDArray[np.float32]:
+    _, raw, valid = image_stored(image)
+    return np.where(valid, raw, np.nan).astype(np.float32)
 
 
 def _leaks_by_pixels(seen: _Seen, splits: _Splits, root: Path) -> Iterator[Finding]:

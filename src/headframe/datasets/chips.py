@@ -34,6 +34,7 @@ from headframe.datasets.layout import (
     find_layout,
     sidecar,
 )
+from headframe.datasets.lookalikes import same_ground
 from headframe.datasets.manifest import MANIFEST_NAME, Manifest, read_manifest
 from headframe.datasets.minesegsat import TILE_SENSOR, tile_manifest
 from headframe.datasets.pixels import ChipHeader, PixelRules, name_bands, read_mask
@@ -44,6 +45,7 @@ UNUSED = "unused"
 """Split of chips that are kept, but neither trained on nor judged by."""
 DEFAULT_SENSOR = "sentinel-2-l1c"
 _LOG = logging.getLogger("headframe")
+_LOOKALIKES: dict[tuple[Path, str], tuple[tuple[str, str], ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,30 @@ class ChipDataset:
         view.__dict__["identifier"] = self.identifier
         return view
 
-    def site_groups(self) -> dict[str, str]:
-        """Group of every site by name and by footprint (see ``splits.group_sites``)."""
-        return group_sites(self.outlines())
+    def site_groups(self, *, by_looks: bool = False) -> dict[str, str]:
+        """Group of every site by name and by footprint (see ``splits.group_sites``).
+
+        Args:
+            by_looks: also by what chips without a CRS look like (see ``lookalikes``). Reads them.
+        """
+        return group_sites(self.outlines(), same=self.lookalikes() if by_looks else ())
+
+    def lookalikes(self, progress: Progress = SILENT) -> tuple[tuple[str, str], ...]:
+        """Pairs of sites whose chips, without a CRS, show the same ground by their looks.
+
+        Remembered for the rest of the process.
+        """
+        key = (self.root, self.identifier)
+        if key not in _LOOKALIKES:
+            chips = [chip for chip in self._chips if not self._has_place(chip)]
+            images = (self.read(chip).image for chip in chips)
+            pairs = same_ground(images, count=len(chips), progress=progress)
+            _LOOKALIKES[key] = tuple((chips[a].site, chips[b].site) for a, b in pairs)
+        return _LOOKALIKES[key]
+
+    def _has_place(self, chip: Chip) -> bool:
+        header = self.header(chip)
+        return header is None or header.outline is not None
 
     def outlines(self) -> dict[str, list[shapely.Geometry]]:
         """Footprints in EPSG:4326 of the chips of every site.

@@ -92,6 +92,11 @@ class DataSection(_Section):
         default="binary", description="binary, full, or a class set: components-1 to components-4"
     )
     fold: FoldSection | None = None
+    same_ground: Literal["outlines", "looks"] = Field(
+        default="outlines",
+        description="what puts chips into one fold: names and outlines, or, of chips without "
+        "coordinates, their looks too",
+    )
     all_sites: bool = Field(default=False, description="train on every split, hold out nothing")
     where: dict[str, FactValue | tuple[FactValue, ...]] = Field(
         default_factory=dict, description="facts of the sites used, e.g. {material: RR}"

@@ -65,7 +65,7 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
     """
     chips = dataset.chips(None)
     if data.fold is not None:
-        groups = dataset.site_groups()
+        groups = dataset.site_groups(by_looks=data.same_ground == "looks")
         folds = site_folds(groups, folds=data.fold.of, seed=data.fold.seed)
         if data.fold.index >= len(folds):
             raise DatasetError(f"fold {data.fold.index} of {len(folds)}: folds are counted from 0.")
@@ -97,7 +97,7 @@ def choose_parts(dataset: ChipDataset, data: DataSection) -> Parts:
 
 def _labelled(dataset: ChipDataset, chips: tuple[Chip, ...], data: DataSection) -> tuple[Chip, ...]:
     """Chips of some sites, drawn in whole groups that share ground."""
-    groups = dataset.site_groups()
+    groups = dataset.site_groups(by_looks=data.same_ground == "looks")
     names = sorted({groups[chip.site] for chip in chips})
     order = np.random.default_rng(data.label_seed).permutation(len(names)).tolist()
     count = max(1, round(data.label_share * len(names)))
