@@ -86,13 +86,17 @@ def boundary_band(label: Tensor, width_px: int) -> Tensor:
         (N, H, W) bool, False where ``label`` is 255.
     """
     valid = label != IGNORE_INDEX
-    side = 2 * width_px + 1
     value = label.float()
-    high = value.masked_fill(~valid, -1.0)
-    low = (-value).masked_fill(~valid, -float(IGNORE_INDEX))
-    top = functional.max_pool2d(high[:, None], side, stride=1, padding=width_px)[:, 0]
-    least = -functional.max_pool2d(low[:, None], side, stride=1, padding=width_px)[:, 0]
+    top = _dilated(value.masked_fill(~valid, -1.0), width_px)
+    least = -_dilated((-value).masked_fill(~valid, -float(IGNORE_INDEX)), width_px)
     return valid & (top > least)
+
+
+def _dilated(values: Tensor, width_px: int) -> Tensor:
+    """Largest of the square around every cell of (N, H, W): along rows, then along columns."""
+    side = 2 * width_px + 1
+    along = functional.max_pool2d(values[:, None], (1, side), stride=1, padding=(0, width_px))
+    return functional.max_pool2d(along, (side, 1), stride=1, padding=(width_px, 0))[:, 0]
 
 
 def place_attention(features: Tensor, options: Attentive = ATTENTIVE) -> Tensor:
