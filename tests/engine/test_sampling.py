@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headframe.core.modelspec import InputSpec
 from headframe.engine.recipe import AugmentSection
-from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler
+from headframe.engine.samples import haze_of
+from headframe.engine.sampling import CropPlan, CropStream, Sample, StreamSampler, recolour
 
 WILD = AugmentSection(scale=1.5, gain=0.2, band_gain=0.1, offset=0.2, noise=0.05)
 STILL = AugmentSection(dihedral=False)
@@ -176,3 +178,25 @@ def test_streams_from_before_the_new_fields_are_unchanged():
     assert zlib.crc32(b"".join(label.numpy().tobytes() for _, label in crops)) == 2024500624
     means = [-0.481287, -0.197075, 0.09726, -0.229112, -0.010377, -0.645518]
     assert [float(pixels.mean()) for pixels, _ in crops] == pytest.approx(means, abs=1e-5)
+
+
+def test_haze_falls_with_the_fourth_power_of_the_wavelength():
+    """Blue gets most, short-wave infrared and radar nothing; thickness is drawn anew every time."""
+    bands = ("blue", "green", "nir", "swir16", "vv")
+    inputs = InputSpec(
+        "sentinel-2-l2a+sentinel-1-grd", bands, 10.0, (0,) * 5, (0.1, 0.1, 0.2, 0.1, 3.0), ()
+    )
+    haze = haze_of(inputs)
+    assert haze[0] == pytest.approx(10, rel=0.05)
+    assert haze[1] / haze[0] == pytest.approx((492 / 560) ** 4, rel=0.02)
+    assert haze[2] / haze[0] == pytest.approx((492 / 833) ** 4 / 2, rel=0.02)
+    assert haze[3] < 0.01 * haze[0]
+    assert haze[4] == 0
+    pixels, augment = torch.zeros(5, 4, 4), AugmentSection(haze=0.08)
+    rng = np.random.default_rng(0)
+    seen = torch.stack([recolour(pixels, augment, rng, haze=haze)[:, 0, 0] for _ in range(200)])
+    assert 0 <= seen[:, 0].min() < 0.05
+    assert 0.75 < seen[:, 0].max() <= 0.08 * haze[0]
+    torch.testing.assert_close(seen / seen[:, :1], torch.tensor(haze).expand(200, 5) / haze[0])
+    assert torch.equal(recolour(pixels, augment, rng), pixels)
+    assert torch.equal(recolour(pixels, STILL, rng, haze=haze), pixels)

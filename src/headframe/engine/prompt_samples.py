@@ -6,7 +6,7 @@ too wide, too simple and a little beside the object (``geo.coarsen``). Like othe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class PromptStore(Sequence[Sample]):
         numbers, _ = _numbered(chip.label)
         label = np.where(chip.label == IGNORE_INDEX, np.uint8(IGNORE_INDEX), np.uint8(0))
         label[numbers == found.number] = 1
-        return Sample(chip.pixels, label, chip.site)
+        return replace(chip, label=label)
 
     def stream(self, plan: CropPlan) -> "PromptStream":
         """Samples for training."""
@@ -179,7 +179,9 @@ def draw_sample(store: PromptStore, place: int, plan: CropPlan, rng: Rng) -> tup
     said = _say(found.outline, coarse, prompts, rng)
     points = _points(label.numpy(), said.points, rng) if said.points else []
     planes = draw_planes(said, window, plan.crop_px, points=points)
-    pixels = torch.cat([recolour(pixels, plan.augment, rng), torch.from_numpy(planes)])
+    pixels = torch.cat(
+        [recolour(pixels, plan.augment, rng, haze=sample.haze), torch.from_numpy(planes)]
+    )
     if plan.augment.dihedral:
         pixels, label = one_of_eight(pixels, label, rng)
     missing = torch.isnan(pixels).any(dim=0)

@@ -313,6 +313,13 @@ class AugmentSection(_Section):
     gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of all bands")
     band_gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of each band")
     offset: float = Field(default=0.0, ge=0, description="sigma of an offset, standard deviations")
+    haze: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="most reflectance that haze adds at 490 nm, drawn evenly from 0 on; elsewhere "
+        "by the fourth power of the wavelength, as between L1C and L2A",
+    )
     noise: float = Field(default=0.0, ge=0, description="sigma of pixel noise, std units")
 
 

@@ -21,6 +21,7 @@ from headframe.engine.recipe import DataSection, Normalize
 from headframe.engine.sampling import Sample
 
 _PIXELS_A_CHIP = 20_000
+_BLUE_NM = 490.0
 CACHE_BYTES = 6 * 2**30
 
 
@@ -202,12 +203,29 @@ class ChipStore(Sequence[Sample]):
         std = np.asarray(self._inputs.std, np.float32)[:, None, None]
         pixels = ((arrays.image[self._order] - mean) / std).astype(np.float32)
         label = without_boundary(arrays.label, self._data.uncertain_px)
-        sample = Sample(pixels, label, chip.site)
+        sample = Sample(pixels, label, chip.site, haze_of(self._inputs))
         size = pixels.nbytes + label.nbytes
         if size <= self._room:
             self._room -= size
             self._cache[index] = sample
         return sample
+
+
+def haze_of(inputs: InputSpec) -> tuple[float, ...]:
+    """Tell what haze of reflectance 1 at 490 nm adds to each band, in standard deviations.
+
+    Air scatters by the fourth power of the frequency (Rayleigh). Bands that are no reflectance, or
+    of unknown wavelength, get 0.
+    """
+    sensor = get_sensor(inputs.sensor)
+    added = []
+    for name, deviation in zip(inputs.bands, inputs.std, strict=True):
+        wavelength = sensor.band(name).wavelength_nm
+        if wavelength is None or sensor.part(name).quantity != "reflectance":
+            added.append(0.0)
+        else:
+            added.append((_BLUE_NM / wavelength) ** 4 / deviation)
+    return tuple(added)
 
 
 class JoinedStore(Sequence[Sample]):

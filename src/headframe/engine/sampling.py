@@ -31,11 +31,14 @@ class Sample:
         pixels: (C, H, W), float32, standardised by the training statistics, NaN for nodata.
         label: (H, W), uint8, 255 where it does not count.
         site: name of its site.
+        haze: per band what haze of reflectance 1 at 490 nm adds, in the unit of ``pixels``; empty:
+            nothing.
     """
 
     pixels: NDArray[np.float32]
     label: NDArray[np.uint8]
     site: str
+    haze: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class CropStream(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = divmod(n, len(self._samples))
         rng = np.random.default_rng([self._plan.seed, 1, epoch, index])
         pixels, label = _crop(sample, self._plan, rng)
-        pixels = recolour(pixels, self._plan.augment, rng)
+        pixels = recolour(pixels, self._plan.augment, rng, haze=sample.haze)
         if self._plan.augment.dihedral:
             pixels, label = one_of_eight(pixels, label, rng)
         pixels, label = _move(pixels, label, self._plan.augment, rng)
@@ -123,12 +126,20 @@ def _pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pixels), torch.from_numpy(label)
 
 
-def recolour(pixels: Tensor, augment: AugmentSection, rng: np.random.Generator) -> Tensor:
-    """Change brightness, band balance, offset and noise of standardised pixels (C, s, s)."""
+def recolour(
+    pixels: Tensor, augment: AugmentSection, rng: np.random.Generator, *, haze: Sequence[float] = ()
+) -> Tensor:
+    """Change brightness, band balance, offset, haze and noise of standardised pixels (C, s, s).
+
+    ``haze`` is that of ``Sample``.
+    """
     bands = pixels.shape[0]
     gain = np.exp(rng.normal(0, augment.gain) + rng.normal(0, augment.band_gain, bands))
     offset = rng.normal(0, augment.offset) + rng.normal(0, augment.offset / 2, bands)
     changed = pixels * _column(gain) + _column(offset)
+    if augment.haze > 0 and haze:
+        thickness = rng.uniform(0, augment.haze)
+        changed = changed + _column(thickness * np.asarray(haze))
     if augment.noise > 0:
         grain = rng.normal(0, augment.noise, tuple(pixels.shape)).astype(np.float32)
         changed = changed + torch.from_numpy(grain)
