@@ -13,8 +13,8 @@ MAPS = tuple(n for n in shipped_bundles() if not is_prompted(read_spec(find_bund
 
 
 def test_what_is_shipped():
-    assert set(shipped_bundles()) == {"tailings-s2-rgb", "tailings-sam", "sam-refine-s2-rgb"}
-    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam"}
+    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam", "water-s2-6band"}
+    assert set(shipped_bundles()) == {*MAPS, "sam-refine-s2-rgb"}
 
 
 @pytest.mark.parametrize("name", shipped_bundles())
@@ -25,7 +25,7 @@ def test_small_with_a_card_that_says_figures_data_and_limits(name):
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card == model_card(spec)
     assert spec.metrics["measured on"] in card
-    assert "tailings-brazil" in card
+    assert ("water-chips" if name.startswith("water") else "tailings-brazil") in card
     assert spec.training["limits"] in card
     assert spec.training["attribution"] in card
 
@@ -33,7 +33,8 @@ def test_small_with_a_card_that_says_figures_data_and_limits(name):
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_score_every_pixel(name):
     bundle = load_bundle(name)
-    pixels = torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(1)) * 0.2
+    bands = len(bundle.spec.inputs.bands)
+    pixels = torch.rand(1, bands, 96, 64, generator=torch.Generator().manual_seed(1)) * 0.2
     scores = bundle.scores(pixels)
     assert scores.shape == (1, 1, 96, 64)
     assert 0 <= scores.min() < scores.max() <= 1
