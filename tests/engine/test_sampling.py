@@ -200,3 +200,16 @@ def test_haze_falls_with_the_fourth_power_of_the_wavelength():
     torch.testing.assert_close(seen / seen[:, :1], torch.tensor(haze).expand(200, 5) / haze[0])
     assert torch.equal(recolour(pixels, augment, rng), pixels)
     assert torch.equal(recolour(pixels, STILL, rng, haze=haze), pixels)
+
+
+def test_calm_crops_keep_size_and_colours():
+    """A share of them, drawn crop by crop; turns and mirrors stay."""
+    wild = AugmentSection(scale=2, gain=0.3, offset=0.5, noise=0.1)
+    samples = _samples(40, 32, 32)
+    stream = CropStream(samples, CropPlan(32, 3, wild.model_copy(update={"calm": 0.4})))
+    kept = 0
+    for n in range(200):
+        pixels, _ = stream[n]
+        own = torch.from_numpy(samples[stream.chip_of(n)].pixels).flatten().sort().values
+        kept += torch.equal(pixels.flatten().sort().values, own)
+    assert 60 <= kept <= 100

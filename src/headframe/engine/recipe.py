@@ -321,6 +321,13 @@ class AugmentSection(_Section):
         "by the fourth power of the wavelength, as between L1C and L2A",
     )
     noise: float = Field(default=0.0, ge=0, description="sigma of pixel noise, std units")
+    calm: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the crops that keep their size and colours: scale, gain, band_gain, "
+        "offset, haze and noise change the others alone",
+    )
 
 
 class OutputSection(_Section):

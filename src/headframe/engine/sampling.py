@@ -7,7 +7,7 @@ run therefore goes on with exactly the next batch.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,8 @@ from torchvision.transforms.v2 import functional as tvf
 
 from headframe.core.classmap import IGNORE_INDEX
 from headframe.engine.recipe import AugmentSection
+
+_CALM = {"scale": 1.0, "gain": 0.0, "band_gain": 0.0, "offset": 0.0, "haze": 0.0, "noise": 0.0}
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,14 @@ class CropStream(Dataset[tuple[Tensor, Tensor]]):
         sample = self._samples[self.chip_of(n)]
         epoch, index = divmod(n, len(self._samples))
         rng = np.random.default_rng([self._plan.seed, 1, epoch, index])
-        pixels, label = _crop(sample, self._plan, rng)
-        pixels = recolour(pixels, self._plan.augment, rng, haze=sample.haze)
-        if self._plan.augment.dihedral:
+        plan = self._plan
+        if plan.augment.calm > 0 and rng.random() < plan.augment.calm:
+            plan = replace(plan, augment=plan.augment.model_copy(update=_CALM))
+        pixels, label = _crop(sample, plan, rng)
+        pixels = recolour(pixels, plan.augment, rng, haze=sample.haze)
+        if plan.augment.dihedral:
             pixels, label = one_of_eight(pixels, label, rng)
-        pixels, label = _move(pixels, label, self._plan.augment, rng)
+        pixels, label = _move(pixels, label, plan.augment, rng)
         missing = torch.isnan(pixels).any(dim=0)
         label = torch.where(missing, IGNORE_INDEX, label)
         return torch.nan_to_num(pixels, nan=0.0), label
