@@ -13,8 +13,8 @@ MAPS = tuple(n for n in shipped_bundles() if not is_prompted(read_spec(find_bund
 
 
 def test_what_is_shipped():
-    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam", "water-s2-6band"}
-    assert set(shipped_bundles()) == {*MAPS, "sam-refine-s2-rgb"}
+    assert set(shipped_bundles()) == {"tailings-s2-rgb", "tailings-sam", "sam-refine-s2-rgb"}
+    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam"}
 
 
 @pytest.mark.parametrize("name", shipped_bundles())
@@ -25,7 +25,7 @@ def test_small_with_a_card_that_says_figures_data_and_limits(name):
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card == model_card(spec)
     assert spec.metrics["measured on"] in card
-    assert ("water-chips" if name.startswith("water") else "tailings-brazil") in card
+    assert "tailings-brazil" in card
     assert spec.training["limits"] in card
     assert spec.training["attribution"] in card
 
