@@ -7,6 +7,7 @@ from rasterio.transform import from_origin
 
 from headframe.core.classmap import label_class_map
 from headframe.core.errors import DatasetError, UnknownNameError
+from headframe.datasets.chips import open_dataset
 from headframe.datasets.manifest import Manifest, write_manifest
 from headframe.engine import by_fact
 from headframe.engine.experiment import TREES, Plan
@@ -145,7 +146,7 @@ def test_what_cannot_be_compared_is_told(root, tmp_path, runs):
     one = recipe(root, where={"material": "RR"})
     with pytest.raises(DatasetError, match="needs two values"):
         by_fact.compare_by_fact(one, "material", plan=plan, out=out)
-    manifest = by_fact.open_dataset(root).manifest
+    manifest = open_dataset(root).manifest
     splits = {"train": ("a", "b", "f"), "test": ("e", "g")}
     write_manifest(root, manifest.model_copy(update={"splits": splits}))
     with pytest.raises(DatasetError, match="no fold or split has sites of CL both"):

@@ -38,7 +38,7 @@ def runs(tmp_path, monkeypatch):
 
     told.touch()
     monkeypatch.setattr(module, "_network", network)
-    monkeypatch.setattr(module, "open_dataset", lambda path, sensor=None: None)
+    monkeypatch.setattr(module, "open_labelled", lambda data: None)
     monkeypatch.setattr(module, "_test_parts", lambda dataset, recipe: None)
     return state
 

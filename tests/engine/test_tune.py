@@ -53,7 +53,7 @@ def parts(monkeypatch):
     """The parts of a data set that is not there; a test may change them."""
     held = {"parts": Parts(train=(1,), validation=(2,), test=(3,))}
     dataset = SimpleNamespace(root="DS", identifier="id-1")
-    monkeypatch.setattr(module, "open_dataset", lambda path, sensor=None: dataset)
+    monkeypatch.setattr(module, "open_labelled", lambda data: dataset)
     monkeypatch.setattr(module, "choose_parts", lambda dataset, data: held["parts"])
     return held
 
@@ -195,7 +195,7 @@ def test_a_small_space_is_tried_out(search, caplog):
 def test_another_data_set_is_another_study(search, parts, monkeypatch):
     search(1)
     other = SimpleNamespace(root="DS", identifier="id-2")
-    monkeypatch.setattr(module, "open_dataset", lambda path, sensor=None: other)
+    monkeypatch.setattr(module, "open_labelled", lambda data: other)
     with pytest.raises(RecipeError, match="another dataset"):
         search(2)
 
