@@ -54,6 +54,8 @@ def test_large_images_are_compared_at_64_pixels():
     land = np.kron(ground(3), np.ones((1, 4, 4), np.float32))
     one, other = land[:, :500, :500], land[:, 60:560, 40:540]
     assert pairs(one, other) == [(0, 1)]
+    strip = land[:, 100:103, :500]  # lower than the step
+    assert pairs(strip, strip.copy()) == [(0, 1)]
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def _edges(image: FloatArray) -> FloatArray:
         strength = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
         strength = np.minimum(strength, np.percentile(strength, _TOP))
         total += _standard(strength, ~near)
-    step = math.ceil(max(total.shape) / _SIDE)
+    step = min(math.ceil(max(total.shape) / _SIDE), *total.shape)
     rows, columns = image.shape[1] // step * step, image.shape[2] // step * step
     blocks = total[:rows, :columns].reshape(rows // step, step, columns // step, step)
     return _standard(blocks.mean((1, 3)), np.True_)
