@@ -74,8 +74,9 @@ def _edges(image: FloatArray) -> FloatArray:
         strength = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
         strength = np.minimum(strength, np.percentile(strength, _TOP))
         total += _standard(strength, ~near)
-    step = min(math.ceil(max(total.shape) / _SIDE), *total.shape)
-    rows, columns = image.shape[1] // step * step, image.shape[2] // step * step
+    height, width = image.shape[1:]
+    step = min(math.ceil(max(height, width) / _SIDE), height, width)
+    rows, columns = height // step * step, width // step * step
     blocks = total[:rows, :columns].reshape(rows // step, step, columns // step, step)
     return _standard(blocks.mean((1, 3)), np.True_)
 
