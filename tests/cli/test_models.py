@@ -65,7 +65,8 @@ def test_show_an_architecture(capsys):
     assert value["parameters"] == 44_626_433
     assert value["bands"][:4] == ["red", "green", "blue", "nir"]
     assert len(value["bands"]) == 12
-    assert value["options"] == {"dropout": 0.1, "drop_path": 0.15, "legacy_drop_path": False}
+    dropped = {"dropout": 0.1, "drop_path": 0.15, "legacy_drop_path": False}
+    assert value["options"] == {**dropped, "indices": []}
     assert "MineSegSAT" in value["source"]
     assert run("models", "show", "fpn") == 0
     assert "tf_efficientnet_lite0" in capsys.readouterr().out

@@ -160,7 +160,15 @@ def test_what_is_smaller_than_a_pixel_is_drawn_all_the_same():
 
 
 @pytest.mark.parametrize(
-    "change", [{"rotate": 0.5}, {"hflip": 0.5}, {"channel_shuffle": 0.1}, {"scale": 1.5}]
+    "change",
+    [
+        {"rotate": 0.5},
+        {"hflip": 0.5},
+        {"channel_shuffle": 0.1},
+        {"grid_shuffle": 0.1},
+        {"calm": 0.5},
+        {"scale": 1.5},
+    ],
 )
 def test_changes_that_planes_cannot_follow_are_refused(change):
     with pytest.raises(RecipeError, match=rf"augment\.{next(iter(change))} does not go"):

@@ -167,6 +167,20 @@ def test_channel_shuffle_permutes_whole_bands():
     assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
 
 
+def test_cells_change_places_and_keep_their_labels():
+    label = np.arange(64, dtype=np.uint8).reshape(8, 8).repeat(8, 0).repeat(8, 1)
+    sample = Sample(np.repeat(label[None].astype(np.float32), 2, axis=0), label, "a")
+    stream = CropStream([sample], CropPlan(64, 1, AugmentSection(dihedral=False, grid_shuffle=1.0)))
+    sides = set()
+    for n in range(8):
+        pixels, target = stream[n]
+        assert torch.equal(pixels[0].long(), target)  # label and pixels move as one
+        assert target.flatten().bincount().tolist() == [64] * 64  # nothing lost, nothing twice
+        corners = {int(target[row, col]) for row in (0, 32) for col in (0, 32)}
+        sides.add(2 if corners == {0, 4, 32, 36} else 4)
+    assert sides == {2, 4}
+
+
 def test_probability_is_kept():
     hits = sum(not torch.equal(*(p[0] for p in _crop_of(n, hflip=0.3))) for n in range(200))
     assert 40 <= hits <= 80

@@ -1,6 +1,6 @@
 """Pictures of what a network attends to: ProCANet's masks, a teacher's attention in MineC2FNet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from headframe.losses.distillation import (
     place_attention,
     prediction_weight,
 )
+from headframe.models.indices import inner_network
 from headframe.models.procanet import LEVELS, ProCANet, Weighed, gates
 from headframe.models.pyramid import PyramidWatch
 
@@ -52,7 +53,7 @@ def check_attention(bundle: Bundle) -> None:
     Raises:
         RecipeError: the network has neither masks nor a pyramid of features.
     """
-    network = bundle.network
+    network = inner_network(bundle.network)
     if not isinstance(network, ProCANet):
         PyramidWatch(network).close()
     elif not any(isinstance(module, Weighed) for module in network.modules()):
@@ -93,15 +94,17 @@ def attention_of(
     pixels = normalise(torch.from_numpy(padded[None]), bundle.spec.inputs)
     pixels = pixels.to(next(bundle.network.parameters()).device)
     share = (height / padded.shape[1], width / padded.shape[2])
-    if isinstance(bundle.network, ProCANet):
-        return Attention(_masks(bundle.network, pixels, share))
+    inner = inner_network(bundle.network)
+    if isinstance(inner, ProCANet):
+        return Attention(_masks(inner, gates(inner, pixels, within=bundle.network), share))
     outlined = np.pad(label, ((0, below), (0, right)), constant_values=255)
     target = torch.from_numpy(outlined[None]).to(pixels.device)
     return Attention(_passed_on(bundle, pixels, target, options, share=share))
 
 
-def _masks(network: ProCANet, pixels: Tensor, share: tuple[float, float]) -> dict[str, list[Map]]:
-    seen = gates(network, pixels)
+def _masks(
+    network: ProCANet, seen: Mapping[str, Tensor], share: tuple[float, float]
+) -> dict[str, list[Map]]:
     sides = [", ".join(side) for side in (network.first, network.second) if side]
     rows = {}
     for kind, what in (("own", "itself"), ("other", "the other")):

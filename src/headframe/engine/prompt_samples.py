@@ -158,7 +158,7 @@ def check_augment(augment: AugmentSection) -> None:
     Raises:
         RecipeError: one is asked for.
     """
-    fields = ("hflip", "vflip", "rotate90", "rotate", "channel_shuffle", "calm")
+    fields = ("hflip", "vflip", "rotate90", "rotate", "channel_shuffle", "grid_shuffle", "calm")
     asked = next((name for name in fields if getattr(augment, name) > 0), None)
     if asked or augment.scale > 1:
         raise RecipeError(

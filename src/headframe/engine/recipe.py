@@ -309,6 +309,13 @@ class AugmentSection(_Section):
     channel_shuffle: float = Field(
         default=0.0, ge=0, le=1, description="probability of permuted bands; breaks spectra"
     )
+    grid_shuffle: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="probability that the cells of a grid of 2 x 2 or 4 x 4 change places: the "
+        "surroundings say less, a place is not known by its outlines",
+    )
     scale: float = Field(default=1.0, ge=1, le=4, description="zoom between 1/scale and scale")
     gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of all bands")
     band_gain: float = Field(default=0.0, ge=0, description="sigma of the log gain of each band")

@@ -188,7 +188,25 @@ def _move(
         label = _turn(label.numpy(), degrees, order=0)
     if _drawn(augment.channel_shuffle, rng):
         pixels = pixels[torch.from_numpy(rng.permutation(pixels.shape[0]))]
+    if _drawn(augment.grid_shuffle, rng):
+        pixels, label = _shuffle_cells(pixels, label, rng)
     return pixels, label
+
+
+def _shuffle_cells(
+    pixels: Tensor, label: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Permute the cells of a grid of 2 x 2 or 4 x 4 in pixels (C, s, s) and label (s, s)."""
+    side = int(rng.choice((2, 4)))
+    order = torch.from_numpy(rng.permutation(side * side))
+
+    def shuffled(values: Tensor) -> Tensor:
+        size = values.shape[-1]
+        cells = values.reshape(-1, side, size // side, side, size // side).movedim(3, 2)
+        moved = cells.flatten(1, 2)[:, order].reshape(cells.shape)
+        return moved.movedim(2, 3).reshape(values.shape)
+
+    return shuffled(pixels), shuffled(label)
 
 
 def _drawn(probability: float, rng: np.random.Generator) -> bool:

@@ -13,6 +13,7 @@ from headframe.engine.bundle import Bundle, load_bundle
 from headframe.engine.recipe import Recipe
 from headframe.engine.samples import Parts, measure_inputs, model_classes
 from headframe.engine.weights import encoder_start, names_bundle
+from headframe.models.indices import WithIndices
 from headframe.models.registry import build_network, encoder_of, get_architecture
 from headframe.models.trainable import trained_names
 
@@ -53,6 +54,8 @@ def untrained_bundle(
         recipe.model.options,
         encoder_state=state,
     )
+    if isinstance(network, WithIndices):
+        network.set_statistics(inputs.mean, inputs.std)
     if first is not None:
         _copy_matching(first, network)
     if trained_names(network) == frozenset(network.state_dict()):

@@ -217,12 +217,15 @@ def _double(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-def gates(network: ProCANet, pixels: Tensor) -> dict[str, Tensor]:
+def gates(
+    network: ProCANet, pixels: Tensor, *, within: nn.Module | None = None
+) -> dict[str, Tensor]:
     """Look at the masks that a network makes.
 
     Args:
         network: any ProCANet.
-        pixels: as for ``forward``.
+        pixels: as for the ``forward`` of ``within``.
+        within: what is run, a wrapper around the network; None for the network itself.
 
     Returns:
         Mean over channels of each mask, (N, h, w) in (0, 1), by ``own.<side>.<level>`` and
@@ -245,7 +248,7 @@ def gates(network: ProCANet, pixels: Tensor) -> dict[str, Tensor]:
     ]
     try:
         with torch.inference_mode():
-            network(pixels)
+            (network if within is None else within)(pixels)
     finally:
         for hook in hooks:
             hook.remove()

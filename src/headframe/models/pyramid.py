@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from headframe.core.errors import RecipeError
+from headframe.models.indices import WithIndices
 from headframe.models.segmenter import Reduced
 
 _FPN = ("p2", "p3", "p4", "p5")
@@ -26,7 +27,9 @@ class PyramidWatch:
             RecipeError: it has no pyramid that we know.
         """
         self._found: dict[str, Sequence[Tensor]] = {}
-        inner = network.network if isinstance(network, Reduced) else network
+        inner = network
+        while isinstance(inner, Reduced | WithIndices):
+            inner = inner.network
         decoder = getattr(inner, "decoder", None)
         encoder = getattr(inner, "encoder", None)
         if isinstance(decoder, nn.Module) and all(hasattr(decoder, name) for name in _FPN):

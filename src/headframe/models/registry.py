@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from headframe.core.errors import RecipeError, UnknownNameError
+from headframe.models.indices import WithIndices, check_indices
 from headframe.models.inflate import RGB
 from headframe.models.procanet import build_procanet
 from headframe.models.segmenter import build_segmenter
@@ -23,6 +24,7 @@ _TWELVE = (
     *("rededge071", "rededge075", "rededge078", "nir08", "swir16", "swir22"),
     *("coastal", "nir09"),
 )
+_INDICES = "indices"
 _HIDDEN = frozenset({"encoder_state"})
 
 
@@ -68,11 +70,12 @@ class Architecture:
     def options(self) -> dict[str, Any]:
         """What ``model.options`` of a recipe may hold, with defaults."""
         parameters = inspect.signature(self.builder()).parameters.values()
-        return {
+        own = {
             p.name: p.default
             for p in parameters
             if p.kind is p.KEYWORD_ONLY and p.name not in self.fixed and p.name not in _HIDDEN
         }
+        return own if self.base else {**own, _INDICES: ()}
 
 
 def _smp(decoder: str, source: str, description: str, *, min_px: int = 32) -> Architecture:
@@ -187,7 +190,9 @@ def build_network(
         name: key of ``BUILDERS``.
         bands: common names of the input channels, in order.
         out_channels: number of logits a pixel.
-        options: keyword arguments of the builder.
+        options: keyword arguments of the builder; ``indices``, which every architecture but SAM
+            has, are names of ``core.indices.INDICES`` that the network makes of its bands and
+            sees as channels after them (``models.indices``).
         encoder_state: tensors the encoder starts from; None is a random start.
 
     Raises:
@@ -196,12 +201,20 @@ def build_network(
     """
     architecture = get_architecture(name)
     _check_options(name, options, architecture.options())
+    own = {key: value for key, value in options.items() if key != _INDICES}
+    indices = tuple(options.get(_INDICES, ()))
+    check_indices(indices, bands)
     try:
-        return architecture.builder()(
-            bands, out_channels, encoder_state=encoder_state, **architecture.fixed, **options
+        network = architecture.builder()(
+            (*bands, *indices),
+            out_channels,
+            encoder_state=encoder_state,
+            **architecture.fixed,
+            **own,
         )
     except TypeError as exc:
         raise RecipeError(f"architecture {name!r}: {exc}. Correct model.options.") from exc
+    return WithIndices(network, bands, indices) if indices else network
 
 
 def count_parameters(
