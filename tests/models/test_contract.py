@@ -14,9 +14,15 @@ SMALLEST = {
     **{
         name: {"encoder": "tf_efficientnet_lite0"}
         for name in BUILDERS
-        if not name.startswith(("mineseg", "procanet", "sam-"))
+        if not name.startswith(("ensemble", "mineseg", "procanet", "sam-"))
     },
     "procanet": {"width": 8},
+    "ensemble": {
+        "members": [
+            {"architecture": "unet"},
+            {"architecture": "procanet", "options": {"width": 4}, "weight": 2.0},
+        ]
+    },
     "minesegsat-b0": {},
     "sam-tiny": {"peft": "full"},
 }

@@ -3,6 +3,7 @@
 Examples:
     headframe models list
     headframe models show tailings-s2-rgb --json
+    headframe models merge runs/unet runs/procanet --out models/water
     headframe models push runs/pits hf://our-office/pits
 """
 
@@ -129,6 +130,60 @@ def show_model(
         told["sites"] = f"{len(told['sites'])} (--json lists them, and the recipe)"
     rows += [(f"training: {key}", value) for key, value in told.items()]
     console.table(spec.name, ("field", "value"), rows)
+
+
+@app.command("merge")
+def merge_models(
+    models: Annotated[
+        list[str], typer.Argument(help="Bundles or run folders, shipped names: two or more.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the model to make.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name; else that of the folder.")
+    ] = None,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option("--weight", help="How much each counts, above 0; repeat it, one each."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help="Else the mean of theirs."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make one model of several that scores by the mean of their probabilities.
+
+    They must agree in sensor, pixel size and classes; each sees its own bands. The whole takes as
+    long as all of them. Its card has no figures until it is evaluated.
+
+    Examples:
+
+        headframe models merge runs/unet runs/procanet --out models/water
+
+        headframe models merge a b --weight 0.7 --weight 0.3 --threshold 0.4 --out both
+    """
+    from headframe.cli import console
+    from headframe.core.errors import OutputError
+    from headframe.engine.bundle import save_bundle
+    from headframe.engine.merge import merge_bundles
+    from headframe.io.files import make_folder, replacing, writing_into
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is there already. Choose another --out.")
+    bundle = merge_bundles(
+        models, name=name or out.resolve().name, weights=weight or (), threshold=threshold
+    )
+    make_folder(out.parent)
+    with writing_into(out), replacing(out) as part:
+        save_bundle(bundle, part)
+    facts = _brief(bundle.spec) | {"folder": str(out), "members": len(models)}
+    if as_json:
+        console.emit_json(facts)
+        return
+    console.say(
+        f"{out}: {len(models)} models as one, {' '.join(bundle.spec.inputs.bands)}, threshold "
+        f"{bundle.spec.threshold:g}. Measure it: headframe evaluate DATASET --model {out}"
+    )
 
 
 @app.command("push")

@@ -132,6 +132,12 @@ BUILDERS: dict[str, Architecture] = {
     "pan": _smp("pan", "Li et al. 2018", "pyramid attention", min_px=128),
     "upernet": _smp("upernet", "Xiao et al. 2018", "pyramid pooling and feature pyramid"),
     "segformer": _smp("segformer", "Xie et al. 2021", "SegFormer's head on any encoder"),
+    "ensemble": Architecture(
+        build="headframe.models.ensemble:build_ensemble",
+        source="Hansen & Salamon 1990",
+        description="several networks, the mean of their probabilities; models merge makes it",
+        bands=(*RGB, "nir"),
+    ),
     "minesegsat-b0": _minesegsat("b0", "MineSegSAT at MiT-B0's size, for a CPU"),
     "minesegsat-b1": _minesegsat("b1", "MineSegSAT at MiT-B1's size"),
     "minesegsat-b3": _minesegsat("b3", "MineSegSAT as published"),
