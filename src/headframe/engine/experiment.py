@@ -14,20 +14,21 @@ from headframe.core.errors import DatasetError, RecipeError, UnknownNameError
 from headframe.core.progress import SILENT, Progress
 from headframe.datasets.chips import ChipDataset
 from headframe.engine.baselines import boosted_trees_fold
-from headframe.engine.bundle import Bundle, load_bundle
+from headframe.engine.bundle import Bundle, load_bundle, save_bundle
 from headframe.engine.evaluate import evaluate_chips
 from headframe.engine.experiment_table import Row, write_tables
 from headframe.engine.index_threshold import IndexThreshold, threshold_fold
+from headframe.engine.merge import merge_bundles
 from headframe.engine.recipe import FoldSection, Recipe
 from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import Parts, choose_parts, open_labelled
 from headframe.engine.shared_runs import holding, share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
-from headframe.io.files import write_json
+from headframe.io.files import replacing, write_json
 from headframe.metrics.confusion import Counts
 from headframe.models.detector import read_options
 
-TREES, THRESHOLD = "boosted-trees", "index-threshold"
+TREES, THRESHOLD, MERGE = "boosted-trees", "index-threshold", "merge"
 FROM = "recipe:"
 """``model.init`` with this before a recipe's name starts from that recipe's model of the same fold
 and seed; both recipes are of one experiment."""
@@ -88,7 +89,7 @@ def experiment(
 
     Raises:
         DatasetError: two recipes of one name, or nothing to score in a data set.
-        RecipeError: a recipe starts from one that is not here.
+        RecipeError: a recipe starts from one, or merges one, that is not here.
         UnknownNameError: ``against`` is none of the recipes.
     """
     names = [recipe.name for recipe in recipes]
@@ -115,6 +116,19 @@ def experiment(
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Options of a recipe that makes one model of those of others, of the same fold and seed.
+
+    Attributes:
+        of: names of these recipes.
+        weights: as in ``merge_bundles``.
+    """
+
+    of: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Job:
     """One run: a recipe with its fold and seed."""
 
@@ -132,10 +146,15 @@ class _Job:
         return f"{self.name}-{self.part}"
 
     @property
-    def parent(self) -> str | None:
-        """Key of the run whose model this one starts from."""
-        init = self.recipe.model.init
-        return f"{init.removeprefix(FROM)}-{self.part}" if init.startswith(FROM) else None
+    def parents(self) -> tuple[str, ...]:
+        """Keys of the runs whose models this one starts from, or merges."""
+        model = self.recipe.model
+        names: tuple[str, ...] = ()
+        if model.architecture == MERGE:
+            names = read_options(Merge, model.options, name=MERGE).of
+        elif model.init.startswith(FROM):
+            names = (model.init.removeprefix(FROM),)
+        return tuple(f"{name}-{self.part}" for name in names)
 
     def folder(self, out: Path) -> Path:
         return out / self.name / self.part
@@ -153,12 +172,17 @@ class _Crew:
 
     def run(self, job: _Job) -> dict[str, Any]:
         recipe = job.recipe
-        if job.parent is not None:
-            first = self.jobs[job.parent]
+        bundles = []
+        for parent in job.parents:
+            first = self.jobs[parent]
             with holding(self.out, first.key):  # it may be another process that runs it
                 self.run(first)
-            bundle = str((first.folder(self.out) / "bundle").resolve())
-            model = recipe.model.model_copy(update={"init": bundle})
+            bundles.append(str((first.folder(self.out) / "bundle").resolve()))
+        if bundles:
+            use: dict[str, Any] = {"init": bundles[0]}
+            if recipe.model.architecture == MERGE:
+                use = {"options": {**recipe.model.options, "of": bundles}}
+            model = recipe.model.model_copy(update=use)
             recipe = recipe.model_copy(update={"model": model})
         return run_once(recipe, job.folder(self.out), self.plan, self.hardware, self.progress)
 
@@ -171,19 +195,20 @@ def _check_parents(jobs: Sequence[_Job]) -> None:
     """
     known = {job.key: job for job in jobs}
     for job in jobs:
-        seen, current = [job.name], job
-        while current.parent is not None:
-            if current.parent not in known:
-                raise RecipeError(
-                    f"recipe {current.name}: model.init is {current.recipe.model.init!r}, and no "
-                    "recipe of that name is in this experiment. Give its file too."
-                )
-            current = known[current.parent]
-            if current.name in seen:
-                raise RecipeError(
-                    f"recipes {' -> '.join([*seen, current.name])} start from one another."
-                )
-            seen.append(current.name)
+        _follow(job, known, ())
+
+
+def _follow(job: _Job, known: Mapping[str, _Job], path: tuple[str, ...]) -> None:
+    if job.name in path:
+        raise RecipeError(f"recipes {' -> '.join([*path, job.name])} start from one another.")
+    for parent in job.parents:
+        if parent not in known:
+            name = parent.removesuffix(f"-{job.part}")
+            raise RecipeError(
+                f"recipe {job.name}: starts from recipe {name!r}, and no recipe of that name is in "
+                "this experiment. Give its file too, or correct the model section."
+            )
+        _follow(known[parent], known, (*path, job.name))
 
 
 def _rows(
@@ -230,6 +255,8 @@ def run_once(
     _test_parts(dataset, recipe)  # before hours of training
     if recipe.model.architecture in BASELINES:
         record = BASELINES[recipe.model.architecture](recipe, dataset)
+    elif recipe.model.architecture == MERGE:
+        record = _merged(recipe, dataset, folder)
     else:
         record = _network(recipe, dataset, folder, hardware, progress)
         if not plan.keep_checkpoints:
@@ -246,8 +273,34 @@ def _network(
 ) -> dict[str, Any]:
     resume = (folder / "recipe.yaml").is_file()
     result = train(recipe, out=folder, resume=resume, hardware=hardware, progress=progress)
+    return _scored(load_bundle(result.bundle), recipe, dataset) | {
+        "seconds": result.metrics["seconds"],
+        "parameters": result.metrics["parameters"],
+        "trained_parameters": result.metrics.get("trained_parameters"),
+    }
+
+
+def _merged(recipe: Recipe, dataset: ChipDataset, folder: Path) -> dict[str, Any]:
+    """Make one model of several, keep it, and score it."""
+    began = time.perf_counter()
+    options = read_options(Merge, recipe.model.options, name=MERGE)
+    bundle = merge_bundles(options.of, name=recipe.output.name, weights=options.weights)
+    use = recipe.output
+    bundle = bundle.with_options(threshold=use.threshold, test_flips=use.test_flips)
+    with replacing(folder / "bundle") as part:
+        save_bundle(bundle, part)
+    count = sum(parameter.numel() for parameter in bundle.network.parameters())
+    return _scored(bundle, recipe, dataset) | {
+        "seconds": round(time.perf_counter() - began, 1),
+        "parameters": count,
+        "trained_parameters": 0,
+    }
+
+
+def _scored(bundle: Bundle, recipe: Recipe, dataset: ChipDataset) -> dict[str, Any]:
+    """Count hits and misses of a model, used as its recipe says, on what was held out."""
     output = recipe.output
-    bundle = load_bundle(result.bundle).with_options(
+    bundle = bundle.with_options(
         threshold=output.threshold, test_flips=output.test_flips, test_zoom=output.test_zoom
     )
     parts = _test_parts(dataset, recipe)
@@ -265,9 +318,6 @@ def _network(
             )
         ],
         "chips_one_view": _per_chip(once.confusions, parts.test),
-        "seconds": result.metrics["seconds"],
-        "parameters": result.metrics["parameters"],
-        "trained_parameters": result.metrics.get("trained_parameters"),
     }
 
 
