@@ -28,7 +28,7 @@ from headframe.datasets.darken import DimCamera, darken_as_camera
 from headframe.datasets.drawn.landscape import draw_landscape
 from headframe.datasets.drawn.tunnel import CLASSES, draw_picture
 from headframe.engine.attention import draw_attention
-from headframe.engine.bundle import load_bundle, shipped_bundles
+from headframe.engine.bundle import load_bundle
 from headframe.engine.prediction import score_chip
 from headframe.engine.recipe import FoldSection, load_recipe
 from headframe.engine.samples import band_order, choose_parts, open_labelled
@@ -44,6 +44,7 @@ SHARED = ROOT.parent / "shared" / "data"
 PICTURES = ROOT / "docs" / "pictures"
 RGB = ("red", "green", "blue")
 INPUTS = InputSpec("sentinel-2-l1c", RGB, 10.0, (0.1,) * 3, (0.1,) * 3, ((0.01, 0.1, 0.4),) * 3)
+_TAILINGS = "tailings-s2-rgb"
 _GATE_STEPS = 200
 _log = logging.getLogger("headframe.docs")
 
@@ -151,10 +152,7 @@ def scene() -> None:
 
 
 def mapped() -> None:
-    names = shipped_bundles()
-    if not names:
-        return
-    bundle = load_bundle(names[0])
+    bundle = load_bundle(_TAILINGS)
     panels = []
     for chip in examples(3):
         score = score_chip(bundle, chip.image)
@@ -168,13 +166,13 @@ def mapped() -> None:
 
 def attended() -> None:
     """What a model would pass on as a teacher, in two real chips."""
-    folder, name = SHARED / "tailings-brazil", "tailings-s2-rgb"
-    if name not in shipped_bundles() or not folder.is_dir():
+    folder = SHARED / "tailings-brazil"
+    if not folder.is_dir():
         return
     dataset = open_dataset(folder)
     chips = dataset.of_sites(("brazil_004", "brazil_006")).chips()
     rows = [(chip.site, chip) for chip in chips if chip.key.endswith("00000")]
-    draw_attention(load_bundle(name), dataset, rows, PICTURES / "attention.png")
+    draw_attention(load_bundle(_TAILINGS), dataset, rows, PICTURES / "attention.png")
 
 
 def gates() -> None:
@@ -203,10 +201,10 @@ def _share(dataset: ChipDataset, chip: Chip) -> float:
 
 def flood() -> None:
     """The one real chip of Sen1Floods11 with Sentinel-2 at hand, mapped by the shipped model."""
-    folder, name = SHARED / "sen1floods11", "water-s2-6band"
-    if name not in shipped_bundles() or not folder.is_dir():
+    folder = SHARED / "sen1floods11"
+    if not folder.is_dir():
         return
-    bundle = load_bundle(name)
+    bundle = load_bundle("water-s2-6band")
     dataset = open_dataset(folder, sensor="sentinel-2-l1c")
     (chip,) = dataset.chips()
     arrays = dataset.read(chip)
@@ -224,13 +222,10 @@ def flood() -> None:
 
 def assisted() -> None:
     """What `headframe label --assist` proposes."""
-    names = shipped_bundles()
-    if not names:
-        return
     real = SHARED / "tailings-brazil" / "images" / "brazil_004" / "00001.tif"
     with TemporaryDirectory() as folder:
         path = real if real.is_file() else write_landscape(Path(folder) / "landscape.tif")
-        report = assist([str(path)], model=names[0], out=Path(folder) / "review.gpkg")
+        report = assist([str(path)], model=_TAILINGS, out=Path(folder) / "review.gpkg")
         shutil.copy(report.pictures[0], PICTURES / "assist.png")
 
 

@@ -10,7 +10,7 @@ import torch
 from headframe.core.components import CLASS_SETS
 from headframe.engine.detectors import build_detector
 from headframe.engine.enhancer_bundle import shipped_enhancers
-from headframe.engine.experiment import BASELINES
+from headframe.engine.experiment import BASELINES, MERGE
 from headframe.engine.recipe import load_recipe
 from headframe.losses.build import build_loss
 from headframe.models.detector import Detector, read_options
@@ -51,7 +51,7 @@ NETWORKS = {
     ): path.stem
     for path in RECIPES
     for r in (load_recipe(path),)
-    if r.model.architecture not in BASELINES
+    if r.model.architecture not in {*BASELINES, MERGE}
 }
 """Each different network once, with a recipe that asks for it."""
 

@@ -322,7 +322,7 @@ def test_from_coarse_to_fine_in_one_experiment(raw_dataset, coarse, tmp_path):
 @pytest.mark.parametrize(
     ("inits", "match"),
     [
-        (("none", "recipe:gone"), r"recipe b: model.init is 'recipe:gone', and no recipe"),
+        (("none", "recipe:gone"), r"recipe b: starts from recipe 'gone', and no recipe"),
         (("recipe:b", "recipe:a"), r"recipes a -> b -> a start from one another"),
     ],
 )

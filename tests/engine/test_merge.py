@@ -6,10 +6,12 @@ import torch
 
 from headframe.cli import main as cli
 from headframe.core.classmap import binary_class_map
-from headframe.core.errors import BundleError
+from headframe.core.errors import BundleError, RecipeError
 from headframe.core.modelspec import InputSpec, ModelSpec
 from headframe.engine.bundle import Bundle, load_bundle, save_bundle
+from headframe.engine.experiment import Plan, experiment
 from headframe.engine.merge import merge_bundles
+from headframe.engine.recipe import parse_recipe
 from headframe.models.registry import build_network
 
 FOUR = ("blue", "green", "red", "nir")
@@ -134,3 +136,42 @@ def test_what_cannot_be_merged(folders):
         merge_bundles([first, first], name="two", weights=(1.0, 0.0))
     with pytest.raises(BundleError, match="tailings-sam: stands on the weights of a SAM"):
         merge_bundles([first, "tailings-sam"], name="two")
+
+
+def _recipe(dataset, name, **model):
+    value = {
+        "name": name,
+        "model": {"init": "none", **model},
+        "data": {"dataset": str(dataset)},
+        "train": {"steps": 2, "batch": 2, "crop_px": 32},
+        "output": {"name": name, "threshold": 0.4, "patch_px": 64},
+    }
+    return parse_recipe(value, source="test")
+
+
+def _plain(dataset, name, width):
+    return _recipe(dataset, name, architecture="procanet", options={"width": width})
+
+
+def test_an_experiment_merges_the_models_of_a_fold(raw_dataset, tmp_path):
+    both = _recipe(raw_dataset, "both", architecture="merge", options={"of": ["a", "b"]})
+    recipes = [both, _plain(raw_dataset, "a", 2), _plain(raw_dataset, "b", 4)]
+    rows = experiment(recipes, plan=Plan(folds=(1,), of=2), out=tmp_path)
+    assert [row.recipe for row in rows] == ["both", "a", "b"]
+    whole, *parts = (load_bundle(tmp_path / row.recipe / "fold1-seed0/bundle") for row in rows)
+    assert whole.spec.training["members"] == ["a", "b"]
+    assert whole.spec.threshold == 0.4
+    assert whole.spec.inputs == parts[0].spec.inputs
+    pixels = torch.rand(1, 3, 32, 32) * 0.3
+    wanted = sum(part.scores(pixels) for part in parts) / 2
+    torch.testing.assert_close(whole.scores(pixels), wanted, atol=2e-3, rtol=0)  # fp16
+    record = json.loads((tmp_path / "both" / "fold1-seed0" / "record.json").read_text())
+    assert record["parameters"] > 0
+    again = experiment(recipes, plan=Plan(folds=(1,), of=2), out=tmp_path)
+    assert [row.iou for row in again] == pytest.approx([row.iou for row in rows], nan_ok=True)
+
+
+def test_an_experiment_that_lacks_a_member(raw_dataset, tmp_path):
+    both = _recipe(raw_dataset, "both", architecture="merge", options={"of": ["a", "gone"]})
+    with pytest.raises(RecipeError, match="recipe both: starts from recipe 'gone'"):
+        experiment([both, _plain(raw_dataset, "a", 2)], plan=Plan(folds=(0,), of=2), out=tmp_path)

@@ -13,8 +13,9 @@ MAPS = tuple(n for n in shipped_bundles() if not is_prompted(read_spec(find_bund
 
 
 def test_what_is_shipped():
-    assert set(shipped_bundles()) == {"tailings-s2-rgb", "tailings-sam", "sam-refine-s2-rgb"}
-    assert set(MAPS) == {"tailings-s2-rgb", "tailings-sam"}
+    maps = {"tailings-s2-rgb", "tailings-sam", "water-s2-6band"}
+    assert set(shipped_bundles()) == {*maps, "sam-refine-s2-rgb"}
+    assert set(MAPS) == maps
 
 
 @pytest.mark.parametrize("name", shipped_bundles())
@@ -25,7 +26,7 @@ def test_small_with_a_card_that_says_figures_data_and_limits(name):
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card == model_card(spec)
     assert spec.metrics["measured on"] in card
-    assert "tailings-brazil" in card
+    assert ("water-chips" if name == "water-s2-6band" else "tailings-brazil") in card
     assert spec.training["limits"] in card
     assert spec.training["attribution"] in card
 
@@ -38,6 +39,21 @@ def test_maps_score_every_pixel(name):
     scores = bundle.scores(pixels)
     assert scores.shape == (1, 1, 96, 64)
     assert 0 <= scores.min() < scores.max() <= 1
+
+
+def test_the_water_model_is_small_and_finds_water():
+    folder = find_bundle("water-s2-6band")
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 15e6
+    bundle = load_bundle("water-s2-6band").with_options(test_flips=1)
+    assert bundle.spec.inputs.bands == ("blue", "green", "red", "nir", "swir16", "swir22")
+    field = torch.tensor([0.04, 0.08, 0.06, 0.35, 0.22, 0.12])[:, None, None].repeat(1, 64, 64)
+    lake = torch.tensor([0.05, 0.06, 0.04, 0.02, 0.01, 0.005])[:, None]
+    field[:, 16:48, 16:48] = lake[..., None]
+    grain = torch.randn(6, 64, 64, generator=torch.Generator().manual_seed(1)) * 0.004
+    scores = bundle.scores((field + grain)[None])[0, 0]
+    wet = bundle.classes_of(scores.numpy()[None])
+    assert wet[20:44, 20:44].mean() > 0.9
+    assert wet[:10].mean() < 0.1
 
 
 def test_the_prompt_model_takes_every_prompt():
