@@ -169,6 +169,10 @@ def test_an_experiment_merges_the_models_of_a_fold(raw_dataset, tmp_path):
     assert record["parameters"] > 0
     again = experiment(recipes, plan=Plan(folds=(1,), of=2), out=tmp_path)
     assert [row.iou for row in again] == pytest.approx([row.iou for row in rows], nan_ok=True)
+    other = both.output.model_copy(update={"threshold": 0.6})
+    used = [both.model_copy(update={"output": other}), *recipes[1:]]
+    experiment(used, plan=Plan(folds=(1,), of=2), out=tmp_path)
+    assert load_bundle(tmp_path / "both" / "fold1-seed0/bundle").spec.threshold == 0.6
 
 
 def test_an_experiment_that_lacks_a_member(raw_dataset, tmp_path):

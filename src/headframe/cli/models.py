@@ -182,7 +182,7 @@ def merge_models(
         return
     console.say(
         f"{out}: {len(models)} models as one, {' '.join(bundle.spec.inputs.bands)}, threshold "
-        f"{bundle.spec.threshold:g}. Measure it: headframe evaluate DATASET --model {out}"
+        f"{bundle.spec.threshold:g}. Measure it: headframe evaluate {out} DATASET"
     )
 
 

@@ -157,7 +157,8 @@ def check_fit(bundle: Bundle, dataset: ChipDataset) -> None:
     if lacking:
         raise UnitError(
             f"{dataset.root}: holds {has.quantity} ({has.name}); model {spec.name} needs "
-            f"{' and '.join(lacking)} ({needs.name}). Choose a model of that sensor."
+            f"{' and '.join(lacking)} ({needs.name}). Choose another model, "
+            "or other images with --sensor."
         )
     if not {part.name for part in needs.simple} <= {part.name for part in has.simple}:
         _LOG.warning(

@@ -24,7 +24,7 @@ from headframe.engine.run import CHECKPOINT
 from headframe.engine.samples import Parts, choose_parts, open_labelled
 from headframe.engine.shared_runs import holding, share, writing_tables
 from headframe.engine.training import AUTO, Hardware, train
-from headframe.io.files import replacing, write_json
+from headframe.io.files import write_json
 from headframe.metrics.confusion import Counts
 from headframe.models.detector import read_options
 
@@ -287,8 +287,7 @@ def _merged(recipe: Recipe, dataset: ChipDataset, folder: Path) -> dict[str, Any
     bundle = merge_bundles(options.of, name=recipe.output.name, weights=options.weights)
     use = recipe.output
     bundle = bundle.with_options(threshold=use.threshold, test_flips=use.test_flips)
-    with replacing(folder / "bundle") as part:
-        save_bundle(bundle, part)
+    save_bundle(bundle, folder / "bundle")
     count = sum(parameter.numel() for parameter in bundle.network.parameters())
     return _scored(bundle, recipe, dataset) | {
         "seconds": round(time.perf_counter() - began, 1),
